@@ -1,0 +1,22 @@
+"""The `pyunion` command's first module: finds the rooms, then hands over to tools.main.
+
+From a checkout `runtime` and `tools` lie beside this file. The wheel keeps them in `pyunion_rooms/`,
+off everyone else's sys.path because their names are so common; only this process puts that folder on its own.
+"""
+
+import os
+import sys
+
+
+def main() -> int:
+    """Run the pyunion command with the process's arguments; the result is its exit status."""
+    rooms = os.path.join(os.path.dirname(os.path.abspath(__file__)), "pyunion_rooms")
+    if os.path.isdir(rooms):
+        sys.path.insert(0, rooms)
+    import tools.main
+
+    return tools.main.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
