@@ -1,0 +1,49 @@
+"""Creating objects as the process that asked for them, so that the layer's filesystem applies owner, setgid
+directories, default ACLs and quota in the one system call that creates.
+
+Linux keeps a filesystem identity for each thread. Leaving uid 0 drops the capabilities over files; they are raised
+again at once, so that permissions (already checked by the kernel above us) aren't checked a second time against the
+layer. fs/overlayfs does the same in ovl_create_or_link().
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from unionfs.core.model import Caller
+from unionfs.linux import capset, fsops
+
+_CAP_SETGID = 6
+_CAP_SETUID = 7
+
+
+class Creator:
+    """The driver's own identity, to which it returns; made in the process and thread that runs the verbs."""
+
+    def __init__(self) -> None:
+        self._pid = 0
+
+    def _look(self) -> None:
+        self._pid = os.getpid()
+        self._caps = capset.capget()
+        self._own = (os.geteuid(), os.getegid())
+        needed = 1 << _CAP_SETUID | 1 << _CAP_SETGID
+        self._can_switch = self._caps.effective & needed == needed
+
+    @contextmanager
+    def acting_as(self, caller: Caller) -> Iterator[None]:
+        """Files created inside belong to `caller`. Without the privilege to switch they belong to the driver."""
+        if self._pid != os.getpid():
+            self._look()
+        if (caller.uid, caller.gid) == self._own or not self._can_switch:
+            yield
+            return
+        fsops.setfsgid(caller.gid)
+        try:
+            fsops.setfsuid(caller.uid)
+            capset.capset(self._caps)
+            yield
+        finally:
+            fsops.setfsuid(self._own[0])
+            fsops.setfsgid(self._own[1])
+            capset.capset(self._caps)

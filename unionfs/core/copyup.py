@@ -1,0 +1,275 @@
+"""Copy-up: an object of a lower layer becomes the same object in the upper, before its first change.
+
+A copy is made whole in workdir (data, then owner, xattrs, mode, times, then sync) and renamed into the upper: at any
+moment the upper has nothing or all of it. Directories are made empty, parents first. Kernel: fs/overlayfs/copy_up.c.
+"""
+
+import errno
+import os
+import stat
+
+from unionfs.core import tree
+from unionfs.core.dialect import IMPURE, NLINK, ORIGIN
+from unionfs.core.inodes import CopyUp, Dir, File, UpperPart, real_id
+from unionfs.core.union import Union
+from unionfs.core.work import Steps, Work
+from unionfs.linux.at import At
+from unionfs.linux.copyrange import copy_data
+
+_INLINE_BYTES = 64 << 10
+"""Up to this size a copy that isn't synced takes less time than the hop to a thread."""
+_LINKS_OF_COPY = 2
+"""Of the upper inode of a lower hard link: the name copied up and the one in the index."""
+_MUST_COPY = (b"system.posix_acl_access", b"system.posix_acl_default")
+_NEVER_COPY = (b"security.selinux",)
+
+
+def upper_dir(union: Union, node: Dir) -> UpperPart:
+    """The upper's share in the directory `node`, made now if it has none; its parents' too.
+
+    Raises OSError: EROFS, and those of the upper; what was made for the parents stays.
+    """
+    if node.upper is not None:
+        return node.upper
+    workdir = tree.writable(union)
+    assert node.parent is not None  # the root has an upper share from the start
+    parent = upper_dir(union, node.parent)
+    source = At(union.fds.fd(node.parts[0]))
+    st = source.stat()
+    name = workdir.name()
+    os.mkdir(name, 0o700, dir_fd=workdir.temporary)
+    try:
+        temporary = workdir.temp(name)
+        copy_metadata(union, source, st, temporary)
+        _set_origin(union, source, st, temporary)
+        _publish(union, name, parent, node.name)
+    except OSError:
+        workdir.discard(name)
+        raise
+    part = UpperPart(union.layers[0], node)
+    node.parts.insert(0, part)
+    node.real = real_id(os.fstat(union.fds.fd(part)))
+    _name_in_upper(union, node.parent, node.name)
+    return part
+
+
+def upper_file(union: Union, node: File, size: int | None = None) -> Steps[None]:
+    """Bring `node` to the upper; nothing to do if it is there. `size`: only so many bytes of data are needed.
+
+    Concurrent callers make one copy. Raises OSError: EROFS, ENOSPC, EIO, …: the lower object stays visible then.
+    """
+    while node.lower is not None:
+        if node.copying is None:
+            node.copying = _begin(union, node, size)
+        copying = node.copying
+        try:
+            yield from _run(union, copying)
+        except OSError:
+            if node.copying is copying:
+                node.copying = None
+                tree.writable(union).discard(copying.temporary)
+                tree.forget(union, node)
+            raise
+        if node.copying is copying:  # the first to come back publishes
+            node.copying = None
+            _commit(union, node, copying)
+            tree.forget(union, node)
+
+
+def _run(union: Union, copying: CopyUp) -> Steps[None]:
+    if copying.size <= _INLINE_BYTES and union.options.volatile:
+        copying.work.run()
+    elif copying.size:
+        yield copying.work
+
+
+def _begin(union: Union, node: File, size: int | None) -> CopyUp:
+    """Make the temporary; what isn't data is copied at once. A regular file's data is left to the work."""
+    workdir = tree.writable(union)
+    for parent, _ in node.names[:1]:
+        upper_dir(union, parent)
+    source = tree.locate(union, node)
+    st = source.stat()
+    name = workdir.name()
+    temporary = workdir.temp(name)
+    size = min(st.st_size, st.st_size if size is None else size) if stat.S_ISREG(st.st_mode) else 0
+    try:
+        _make(source, st, temporary)
+        if not size:
+            copy_metadata(union, source, st, temporary)
+        _set_origin(union, source, st, temporary)
+        return CopyUp(name, size, _data_work(union, source, st, temporary, size))
+    except OSError:
+        workdir.discard(name)
+        raise
+
+
+def _make(source: At, st: os.stat_result, temporary: At) -> None:
+    if stat.S_ISLNK(st.st_mode):
+        os.symlink(source.readlink(), temporary.name, dir_fd=temporary.dirfd)
+    elif stat.S_ISREG(st.st_mode):
+        os.close(temporary.open(os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    else:
+        os.mknod(temporary.name, stat.S_IFMT(st.st_mode) | 0o600, st.st_rdev, dir_fd=temporary.dirfd)
+
+
+def _data_work(union: Union, source: At, st: os.stat_result, temporary: At, size: int) -> Work:
+    """The work that copies `size` bytes and then the metadata. It holds its own descriptors until it has run."""
+    if not size:
+        return Work(lambda: None)
+    reader = source.open(os.O_RDONLY)
+    try:
+        writer = temporary.open(os.O_WRONLY)
+    except OSError:
+        os.close(reader)
+        raise
+
+    def run() -> None:
+        try:
+            copy_data(reader, writer, size)
+            copy_metadata(union, At(reader), st, At(writer))
+            if not union.options.volatile:
+                os.fsync(writer)
+        finally:
+            os.close(reader)
+            os.close(writer)
+
+    return Work(run)
+
+
+def copy_metadata(union: Union, source: At, st: os.stat_result, target: At) -> None:
+    """Give `target` owner, xattrs (ACLs and capabilities among them), mode and times of `source`.
+
+    In this order: chown drops set-id bits and capabilities, an ACL changes the mode, all of them move ctime only.
+    Raises OSError: as the kernel, xattrs that the upper doesn't know are left out, but never an ACL.
+    """
+    target.chown(st.st_uid, st.st_gid)
+    for key in source.listxattr():
+        if union.dialect.shown(key) is None or key in _NEVER_COPY:
+            continue
+        try:
+            target.setxattr(key, source.getxattr(key))
+        except OSError as error:
+            if error.errno != errno.EOPNOTSUPP or key in _MUST_COPY:
+                raise
+    if not stat.S_ISLNK(st.st_mode):
+        target.chmod(stat.S_IMODE(st.st_mode))
+    target.utime(st.st_atime_ns, st.st_mtime_ns)
+
+
+def _set_origin(union: Union, source: At, st: os.stat_result, temporary: At) -> None:
+    """Record where the copy comes from; without xattrs or file handles it is just not recorded."""
+    origin = union.origins.encode(source, st.st_dev)
+    if origin is not None:
+        _set_mark(union, temporary, ORIGIN, origin)
+
+
+def _set_mark(union: Union, place: At, mark: bytes, value: bytes) -> None:
+    try:
+        union.dialect.set(place, mark, value)
+    except OSError as error:
+        # user.* isn't allowed on symlinks and devices
+        if error.errno not in (errno.EOPNOTSUPP, errno.EPERM):
+            raise
+
+
+def _publish(union: Union, name: bytes, part: UpperPart, target: bytes) -> None:
+    """Rename a temporary to its place in the upper; its directory's times stay as they were."""
+    directory = At(union.fds.fd(part))
+    st = directory.stat()
+    tree.writable(union).publish(name, At(directory.dirfd, target))
+    mark_impure(union, part)
+    directory.utime(st.st_atime_ns, st.st_mtime_ns)
+
+
+def mark_impure(union: Union, part: UpperPart) -> None:
+    """Note that an object in this directory has another inode number than its own: readdir of the kernel asks."""
+    if not part.impure:
+        part.impure = True
+        _set_mark(union, At(union.fds.fd(part)), IMPURE, b"y")
+
+
+def _commit(union: Union, node: File, copying: CopyUp) -> None:
+    """Put the finished copy in place of the lower object, and turn everything in memory to it."""
+    workdir = tree.writable(union)
+    temporary = workdir.temp(copying.temporary)
+    held = -1
+    index_name = None
+    try:
+        lower = tree.locate(union, node).stat()
+        links = lower.st_nlink + node.nlink_diff
+        upper = temporary.stat()
+        if lower.st_nlink > 1 and node.names:
+            index_name = _enter_index(union, node, temporary, lower, links)
+        if node.names:
+            parent, name = node.names[0]
+            _publish(union, copying.temporary, upper_dir(union, parent), name)
+            _name_in_upper(union, parent, name)
+        else:  # deleted, but open: the copy lives as long as somebody holds it
+            held = temporary.open(os.O_PATH)
+            workdir.discard(copying.temporary)
+    except OSError:
+        workdir.discard(copying.temporary)
+        if index_name is not None:
+            os.unlink(index_name, dir_fd=workdir.index)
+        raise
+    node.fd = held
+    node.lower = None
+    node.real = real_id(upper)
+    node.index_name = index_name
+    node.nlink_diff = links - _LINKS_OF_COPY if index_name is not None else 0
+    union.inodes.nlink_diffs.pop(node.ino, None)
+    _turn_handles(union, node)
+
+
+def _enter_index(union: Union, node: File, temporary: At, lower: os.stat_result, links: int) -> bytes:
+    """Keep the copy of a lower hard link where its other names are looked for; its name there."""
+    workdir = tree.writable(union)
+    index_name = tree.hard_link_name(union, tree.locate(union, node), real_id(lower))
+    _set_mark(union, temporary, NLINK, b"U%+d" % (links - _LINKS_OF_COPY))
+    os.link(temporary.name, index_name, src_dir_fd=temporary.dirfd, dst_dir_fd=workdir.index)
+    return index_name
+
+
+def save_nlink(union: Union, node: File) -> None:
+    """Record how many lower names the copied-up hard link `node` still has. Kernel: ovl_set_nlink_upper()."""
+    if node.index_name is not None:
+        _set_mark(union, tree.locate(union, node), NLINK, b"U%+d" % node.nlink_diff)
+
+
+def _name_in_upper(union: Union, parent: Dir, name: bytes) -> None:
+    if parent.index is not None:
+        parent.index.set_upper(name)
+
+
+def _turn_handles(union: Union, node: File) -> None:
+    """Put the new file behind the descriptors of those who opened the lower one: they see later writes."""
+    for handle in node.handles:
+        if not handle.is_upper:
+            fd = tree.locate(union, node).open(handle.flags & ~(os.O_CREAT | os.O_EXCL | os.O_TRUNC))
+            os.dup2(fd, handle.fd, inheritable=False)
+            os.close(fd)
+            handle.is_upper = True
+
+
+def upper_name(union: Union, parent: Dir, name: bytes, node: File) -> None:
+    """Make sure that the upper holds `name` itself for `node`, which is in the upper: a lower hard link's alias.
+
+    Kernel: fs/overlayfs/copy_up.c:ovl_link_up().
+    """
+    if node.index_name is None:
+        return
+    target = At(union.fds.fd(upper_dir(union, parent)), name)
+    try:
+        if real_id(target.stat()) == node.real:
+            return
+    except FileNotFoundError:
+        pass
+    source = tree.locate(union, node)
+    directory = At(target.dirfd)
+    st = directory.stat()
+    os.link(source.name, name, src_dir_fd=source.dirfd, dst_dir_fd=target.dirfd)
+    directory.utime(st.st_atime_ns, st.st_mtime_ns)
+    node.nlink_diff -= 1
+    save_nlink(union, node)
+    _name_in_upper(union, parent, name)

@@ -1,0 +1,151 @@
+"""The merged listing of one directory: which names it has, and which layers hold each.
+
+Built once by reading the directory in every layer; kept right in place by the verbs, as lower layers don't change.
+Each visible name has a cookie, its offset in readdir: cookies grow, a name keeps its own, and a deleted one's is not
+used again, so a reader that stands at any cookie misses and repeats nothing whatever happens around it.
+"""
+
+import os
+from collections.abc import Iterator
+from itertools import islice
+
+from sortedcontainers import SortedDict
+
+from unionfs.core.dialect import WH_OPAQUE, WH_PREFIX, Dialect
+from unionfs.core.layer import DirFds, DirPart
+from unionfs.linux.at import At
+
+FIRST_COOKIE = 3
+"""1 and 2 are those of `.` and `..`."""
+
+_BATCH = 64
+_Below = tuple[DirPart, ...]
+
+
+class Entry:
+    """A name in a directory of the union."""
+
+    __slots__ = ("below", "cookie", "upper")
+
+    def __init__(self, upper: bool, below: _Below) -> None:
+        self.cookie = 0
+        """Its offset in listings, or 0 if the name is deleted."""
+        self.upper = upper
+        """Whether the upper has an object (not a whiteout) of this name."""
+        self.below = below
+        """The lower layers that have it, uppermost first, down to the first whiteout. Never changes."""
+
+
+class DirIndex:
+    """Names of one directory in listing order."""
+
+    def __init__(self) -> None:
+        self._entries: dict[bytes, Entry] = {}
+        self._order: SortedDict[int, bytes] = SortedDict()
+        self._next = FIRST_COOKIE
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def get(self, name: bytes) -> Entry | None:
+        """The entry of a visible name, or None."""
+        entry = self._entries.get(name)
+        return entry if entry is not None and entry.cookie else None
+
+    def lower(self, name: bytes) -> bool:
+        """Whether a lower layer has `name`: deleting it needs a whiteout."""
+        entry = self._entries.get(name)
+        return entry is not None and bool(entry.below)
+
+    def set_upper(self, name: bytes) -> None:
+        """The upper now has an object called `name`."""
+        entry = self._entries.get(name)
+        if entry is None:
+            entry = self._entries[name] = Entry(True, ())
+        entry.upper = True
+        if not entry.cookie:
+            self._show(name, entry)
+
+    def remove(self, name: bytes) -> None:
+        """`name` is gone from the union."""
+        entry = self._entries[name]
+        del self._order[entry.cookie]
+        entry.cookie = 0
+        entry.upper = False
+        if not entry.below:
+            del self._entries[name]
+
+    def after(self, cookie: int) -> Iterator[tuple[int, bytes]]:
+        """(cookie, name) of every name behind `cookie`. O(log n) to the first; safe while names come and go."""
+        while True:
+            batch = list(islice(self._order.irange(minimum=cookie, inclusive=(False, False)), _BATCH))
+            if not batch:
+                return
+            for cookie in batch:
+                name = self._order.get(cookie)
+                if name is not None:
+                    yield cookie, name
+
+    def _show(self, name: bytes, entry: Entry) -> None:
+        entry.cookie = self._next
+        self._order[self._next] = name
+        self._next += 1
+
+    @classmethod
+    def build(cls, fds: DirFds, dialect: Dialect, parts: list[DirPart]) -> "DirIndex":
+        """Read the directory made of `parts`, uppermost first. Raises OSError of opening and reading them."""
+        index = cls()
+        entries = index._entries
+        gone: set[bytes] = set()
+        hidden: set[bytes] = set()
+        shared: dict[_Below, _Below] = {}
+        for part in parts:
+            names, deleted = _scan(fds.fd(part), part, dialect)
+            if part.layer.is_upper:
+                entries.update((name, Entry(True, ())) for name in names)
+                gone.update(deleted)  # yet what they delete is remembered: a new object needs a whiteout again
+                continue
+            for name in names:
+                if name in hidden:
+                    continue
+                entry = entries.get(name)
+                below = (*entry.below, part) if entry is not None else (part,)
+                below = shared.setdefault(below, below)
+                if entry is None:
+                    entries[name] = Entry(False, below)
+                else:
+                    entry.below = below
+            hidden.update(deleted)
+        for name, entry in entries.items():
+            if entry.upper or name not in gone:
+                index._show(name, entry)
+        return index
+
+
+def _scan(fd: int, part: DirPart, dialect: Dialect) -> tuple[list[bytes], list[bytes]]:
+    """The names in one layer's directory, and those that it deletes from the layers below."""
+    names: list[bytes] = []
+    deleted: list[bytes] = []
+    xwhiteouts = part.marks(fd, dialect).xwhiteouts
+    with os.scandir(At(fd, b".").path) as entries:
+        for found in entries:
+            name = found.name
+            if found.is_file(follow_symlinks=False):
+                suspect = xwhiteouts
+            else:
+                suspect = not found.is_dir(follow_symlinks=False) and not found.is_symlink()
+            if suspect and _is_whiteout(part, At(fd, name), dialect):
+                deleted.append(name)
+            elif dialect.wh_names and name.startswith(WH_PREFIX):
+                if name != WH_OPAQUE:
+                    deleted.append(name[len(WH_PREFIX) :])
+            else:
+                names.append(name)
+    return names, deleted
+
+
+def _is_whiteout(part: DirPart, place: At, dialect: Dialect) -> bool:
+    try:
+        return part.is_whiteout(place, place.stat(), dialect)
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,122 @@
+"""Verbs that change attributes: setattr; and those on extended attributes."""
+
+import errno
+import os
+import stat
+
+from unionfs.core import copyup, privileges, tree
+from unionfs.core.inodes import Dir, File, Handle, Node
+from unionfs.core.model import Caller, SetAttr, StatLike
+from unionfs.core.union import Union
+from unionfs.core.work import Steps
+from unionfs.linux.at import At
+
+_TRUSTED_FAMILY = b"trusted."
+_ACL_FAMILY = b"system.posix_acl_"
+
+
+def setattr(
+    union: Union, node: Node, change: SetAttr, caller: Caller, handle: Handle | None = None
+) -> Steps[tuple[Node, StatLike]]:
+    """Change attributes and give all of them as they are then.
+
+    The object is copied up first, of a file that is cut short only what remains.
+    Raises OSError: EROFS, and those of copy-up and of the upper.
+    """
+    yield from _to_upper(union, node, change.size)
+    place = tree.locate(union, node)
+    if change.size is not None:
+        _truncate(union, node, place, change.size, caller, handle)
+    if change.uid is not None or change.gid is not None:
+        place.chown(-1 if change.uid is None else change.uid, -1 if change.gid is None else change.gid)
+    if change.mode is not None:
+        place.chmod(stat.S_IMODE(change.mode))
+        if isinstance(node, File) and change.mode & privileges.SET_ID:
+            node.set_id = True
+    if change.atime_ns is not None or change.mtime_ns is not None:
+        st = place.stat()
+        place.utime(
+            st.st_atime_ns if change.atime_ns is None else change.atime_ns,
+            st.st_mtime_ns if change.mtime_ns is None else change.mtime_ns,
+        )
+    return node, tree.attr(union, node)
+
+
+def _to_upper(union: Union, node: Node, size: int | None = None) -> Steps[None]:
+    tree.writable(union)
+    if isinstance(node, Dir):
+        if node.dead and node.upper is None:
+            raise tree.no_such_name(node.name)
+        copyup.upper_dir(union, node)
+    elif isinstance(node, File):
+        node.opens += 1  # it may lose its names while it is copied
+        try:
+            yield from copyup.upper_file(union, node, size)
+        finally:
+            node.opens -= 1
+
+
+def _truncate(union: Union, node: Node, place: At, size: int, caller: Caller, handle: Handle | None) -> None:
+    if not isinstance(node, File):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if handle is not None and handle.is_upper and handle.flags & os.O_ACCMODE != os.O_RDONLY:
+        os.ftruncate(handle.fd, size)
+    else:
+        place.truncate(size)
+    if caller.uid != 0 and node.set_id:
+        privileges.drop_set_id(place, place.stat())
+        node.set_id = False
+
+
+def getxattr(union: Union, node: Node, key: bytes) -> bytes:
+    """The value of the users' xattr `key`. Raises OSError: ENODATA, EOPNOTSUPP."""
+    _check_key(union, key)
+    return tree.locate(union, node).getxattr(_stored(union, key, errno.ENODATA))
+
+
+def listxattr(union: Union, node: Node, caller: Caller | None = None) -> list[bytes]:
+    """The keys that users may see; `trusted.` ones only those with privilege. Marks of the layers are hidden."""
+    if not union.options.xattrs:
+        return []
+    privileged = caller is None or caller.uid == 0
+    keys = []
+    for stored in tree.locate(union, node).listxattr():
+        key = union.dialect.shown(stored)
+        if key is None or (key.startswith(_TRUSTED_FAMILY) and not privileged):
+            continue
+        if union.options.acl or not key.startswith(_ACL_FAMILY):
+            keys.append(key)
+    return keys
+
+
+def setxattr(union: Union, node: Node, key: bytes, value: bytes, flags: int = 0) -> Steps[None]:
+    """Set an xattr; `flags` as setxattr(2). Raises OSError: EEXIST, ENODATA, EPERM, EROFS, ENOSPC, …"""
+    _check_key(union, key)
+    stored = _stored(union, key, errno.EPERM)
+    yield from _to_upper(union, node)
+    tree.locate(union, node).setxattr(stored, value, flags)
+    if isinstance(node, File) and key == privileges.CAPABILITY:
+        node.set_id = True
+
+
+def removexattr(union: Union, node: Node, key: bytes) -> Steps[None]:
+    """Remove an xattr. Raises OSError: ENODATA (found before anything is copied up), EROFS."""
+    _check_key(union, key)
+    stored = _stored(union, key, errno.ENODATA)
+    tree.writable(union)
+    tree.locate(union, node).getxattr(stored)
+    yield from _to_upper(union, node)
+    tree.locate(union, node).removexattr(stored)
+
+
+def _check_key(union: Union, key: bytes) -> None:
+    if not union.options.xattrs or (not union.options.acl and key.startswith(_ACL_FAMILY)):
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+
+def _stored(union: Union, key: bytes, refusal: int) -> bytes:
+    """Under which key it is kept. A mark of another dialect that would count is refused: it can't be escaped."""
+    stored = union.dialect.stored(key)
+    if stored == key and union.dialect.is_private(key):
+        raise OSError(refusal, os.strerror(refusal))
+    return stored

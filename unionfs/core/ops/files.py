@@ -1,0 +1,80 @@
+"""Verbs on regular files: open, release, fsync, and taking set-id bits away before a stranger's write.
+
+Reading and writing is the carrier's: it works on the handle's descriptor.
+"""
+
+import errno
+import os
+import stat
+
+from unionfs.core import copyup, privileges, tree
+from unionfs.core.inodes import File, Handle, Node
+from unionfs.core.model import Caller
+from unionfs.core.union import Union
+from unionfs.core.work import Steps, Work
+
+_NOT_FOR_US = os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_DIRECT | os.O_TRUNC
+"""Open flags that aren't passed to the layer's file: the kernel above has dealt with them, or positions its writes."""
+
+
+def open_file(union: Union, node: Node, flags: int, caller: Caller) -> Steps[int]:
+    """Open a regular file and give its handle; opening for writing copies it up, O_TRUNC without its data.
+
+    Raises OSError: EISDIR, EINVAL (no regular file), EROFS, and those of copy-up and of the layer.
+    """
+    file = regular(node)
+    writes = flags & os.O_ACCMODE != os.O_RDONLY or flags & os.O_TRUNC
+    if writes:
+        file.opens += 1  # it may lose its names while it is copied
+        try:
+            yield from copyup.upper_file(union, file, 0 if flags & os.O_TRUNC else None)
+            place = tree.locate(union, file)
+            fd = place.open(flags & ~_NOT_FOR_US | flags & os.O_TRUNC)
+        finally:
+            file.opens -= 1
+    else:
+        fd = tree.locate(union, file).open(flags & ~_NOT_FOR_US)
+    handle = Handle(fd, file, flags, is_upper=file.is_upper, privileged=caller.uid == 0)
+    return tree.add_handle(union, handle)
+
+
+def regular(node: Node) -> File:
+    """`node` as a regular file. Raises OSError: EISDIR, EINVAL."""
+    if not isinstance(node, File):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if node.kind != stat.S_IFREG:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    return node
+
+
+def release(union: Union, fh: int) -> None:
+    """Close the handle."""
+    handle = union.handles.pop(fh)
+    os.close(handle.fd)
+    node = handle.node
+    node.handles.remove(handle)
+    node.opens -= 1
+    tree.forget(union, node)
+
+
+def fsync(union: Union, fh: int, datasync: bool) -> Steps[None]:
+    """Sync a file of the upper; a success without work for one of a lower layer, and when volatile."""
+    handle = union.handles[fh]
+    if not handle.is_upper or union.options.volatile:
+        return
+    fd = os.dup(handle.fd)  # the handle may be released meanwhile
+    sync = os.fdatasync if datasync else os.fsync
+
+    def run() -> None:
+        try:
+            sync(fd)
+        finally:
+            os.close(fd)
+
+    yield Work(run)
+
+
+def kill_priv(union: Union, handle: Handle) -> None:
+    """Take set-id bits and capabilities from a file that one without CAP_FSETID is about to write."""
+    privileges.drop_set_id(tree.locate(union, handle.node), os.fstat(handle.fd))
+    handle.node.set_id = False

@@ -1,0 +1,243 @@
+"""The verb rename, with its flags.
+
+What is renamed is in the upper first. A directory with lower content takes a redirect along, which tells where that
+content is; one without is made opaque where lower content of the new name could merge into it. A whiteout takes the
+old name's place in the same system call. Kernel: fs/overlayfs/dir.c:ovl_rename().
+"""
+
+import errno
+import os
+
+from unionfs.core import copyup, tree
+from unionfs.core.dialect import OPAQUE, REDIRECT
+from unionfs.core.inodes import Dir, File, Node
+from unionfs.core.union import Union
+from unionfs.core.work import Steps
+from unionfs.linux import fsops
+from unionfs.linux.at import At
+from unionfs.linux.fsops import RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT
+
+_MAX_REDIRECT = 256
+"""Longer ones the kernel doesn't write either: fs/overlayfs/params.c, redirect_max."""
+
+
+def rename(
+    union: Union, parent: Node, name: bytes, newparent: Node, newname: bytes, flags: int = 0
+) -> Steps[None]:
+    """Rename `name` to `newname`, atomically; with RENAME_EXCHANGE swap them, with RENAME_NOREPLACE spare a target.
+
+    Raises OSError: EINVAL (flags; into its own subtree), EEXIST, ENOENT, ENOTEMPTY, EISDIR, ENOTDIR, EPERM, EROFS,
+    EXDEV (a directory with lower content, and redirects are off or can't be stored).
+    """
+    if flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE) or flags == RENAME_NOREPLACE | RENAME_EXCHANGE:
+        raise _error(errno.EINVAL, name)
+    source, target = tree.directory(parent), tree.directory(newparent)
+    tree.writable(union)
+    if union.dialect.is_reserved(newname):
+        raise _error(errno.EPERM, newname)
+    node, other = _check(union, source, name, target, newname, flags)
+    if node is other:
+        return
+    yield from _to_upper(union, node)
+    if flags & RENAME_EXCHANGE and other is not None:
+        yield from _to_upper(union, other)
+    again = _check(union, source, name, target, newname, flags)
+    if again[0] is not node or again[1] is not other:  # somebody renamed while data was copied
+        raise _error(errno.ESTALE, name)
+    move = _Move(union, source, name, node, target, newname, other)
+    if flags & RENAME_EXCHANGE:
+        move.exchange()
+    else:
+        move.replace()
+
+
+def _error(code: int, name: bytes) -> OSError:
+    return OSError(code, os.strerror(code), name)
+
+
+def _check(
+    union: Union, source: Dir, name: bytes, target: Dir, newname: bytes, flags: int
+) -> tuple[Node, Node | None]:
+    """What the two names mean, and that renaming is allowed."""
+    node = tree.child(union, source, name)
+    other = tree.peek(union, target, newname)
+    if target.dead:
+        raise _error(errno.ENOENT, newname)
+    if isinstance(node, Dir) and target.is_inside(node):
+        raise _error(errno.EINVAL, name)
+    if flags & RENAME_EXCHANGE:
+        if other is None:
+            raise _error(errno.ENOENT, newname)
+        if isinstance(other, Dir) and source.is_inside(other):
+            raise _error(errno.EINVAL, newname)
+    elif other is not None and other is not node:
+        if flags & RENAME_NOREPLACE:
+            raise _error(errno.EEXIST, newname)
+        if isinstance(other, Dir):
+            if not isinstance(node, Dir):
+                raise _error(errno.EISDIR, newname)
+            if len(tree.listing(union, other)):
+                raise _error(errno.ENOTEMPTY, newname)
+        elif isinstance(node, Dir):
+            raise _error(errno.ENOTDIR, newname)
+    if isinstance(node, Dir):
+        _check_redirect(union, node)
+    if flags & RENAME_EXCHANGE and isinstance(other, Dir):
+        _check_redirect(union, other)
+    return node, other
+
+
+def _check_redirect(union: Union, node: Dir) -> None:
+    has_lower = node.is_merged or node.upper is None
+    if has_lower and not (union.options.redirect_dir and union.dialect.prefix):
+        raise _error(errno.EXDEV, node.name)
+
+
+def _to_upper(union: Union, node: Node) -> Steps[None]:
+    if isinstance(node, File):
+        node.opens += 1  # it may lose its names while it is copied
+        try:
+            yield from copyup.upper_file(union, node)
+        finally:
+            node.opens -= 1
+    elif isinstance(node, Dir):
+        copyup.upper_dir(union, node)
+
+
+class _Move:
+    """One rename of objects that are in the upper; nothing of it is slow, so nothing changes meanwhile."""
+
+    def __init__(
+        self, union: Union, source: Dir, name: bytes, node: Node, target: Dir, newname: bytes, other: Node | None
+    ) -> None:
+        self.union = union
+        self.source, self.name, self.node = source, name, node
+        self.target, self.newname, self.other = target, newname, other
+        source_part, target_part = copyup.upper_dir(union, source), copyup.upper_dir(union, target)
+        for directory, called, moved in ((source, name, node), (target, newname, other)):
+            if isinstance(moved, File) and moved.is_upper:
+                copyup.upper_name(union, directory, called, moved)
+        copyup.mark_impure(union, target_part)
+        self.old = At(union.fds.fd(source_part), name)
+        self.new = At(union.fds.fd(target_part), newname)
+
+    def exchange(self) -> None:
+        other = self.other
+        assert other is not None
+        self._prepare_dir(self.node, self.target, self.newname)
+        self._prepare_dir(other, self.source, self.name)
+        self._renameat(RENAME_EXCHANGE)
+        for directory, name in ((self.source, self.name), (self.target, self.newname)):
+            del directory.children[name]
+        self._settle(self.node, self.source, self.name, self.target, self.newname)
+        self._settle(other, self.target, self.newname, self.source, self.name)
+
+    def replace(self) -> None:
+        union, other = self.union, self.other
+        self._prepare_dir(self.node, self.target, self.newname)
+        whiteout = tree.has_lower(union, self.source, self.name)
+        held = tree.hold(union, other) if other is not None else -1
+        try:
+            self._rename_over(whiteout)
+        except OSError:
+            if held >= 0:
+                os.close(held)
+            raise
+        if isinstance(other, File):
+            if self.target.index is not None:
+                self.target.index.remove(self.newname)
+            tree.name_removed(union, other, self.target, self.newname, held)
+        elif isinstance(other, Dir):
+            if self.target.index is not None:
+                self.target.index.remove(self.newname)
+            tree.bury(union, other)
+        del self.source.children[self.name]
+        if self.source.index is not None:
+            self.source.index.remove(self.name)
+        self._settle(self.node, self.source, self.name, self.target, self.newname)
+        if self.target.index is not None:
+            self.target.index.set_upper(self.newname)
+
+    def _rename_over(self, whiteout: bool) -> None:
+        """Rename in the upper over whatever is at the new place: nothing, a whiteout, or what is replaced."""
+        workdir = tree.writable(self.union)
+        if isinstance(self.node, Dir):
+            if self._is_whiteout(self.new):
+                # rename(2) puts no directory over a file: they swap, and the whiteout may serve at the old place
+                self._renameat(RENAME_EXCHANGE)
+                if not whiteout:
+                    os.unlink(self.name, dir_fd=self.old.dirfd)
+                return
+            if isinstance(self.other, Dir) and self.other.upper is not None:
+                self._empty_target()
+        if whiteout:
+            try:
+                self._renameat(RENAME_WHITEOUT)
+                return
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+            # a file system without the flag: the new name appears first, then the old one goes
+            self._renameat(0)
+            workdir.whiteout(self.old, replace=False)
+        else:
+            self._renameat(0)
+
+    def _renameat(self, flags: int) -> None:
+        fsops.renameat2(self.old.dirfd, self.name, self.new.dirfd, self.newname, flags)
+
+    def _is_whiteout(self, place: At) -> bool:
+        try:
+            st = place.stat()
+        except FileNotFoundError:
+            return False
+        part = self.target.upper
+        assert part is not None
+        return part.is_whiteout(place, st, self.union.dialect)
+
+    def _empty_target(self) -> None:
+        """Take whiteouts out of the upper directory that is to be replaced, all at one moment. It stays empty."""
+        if not os.listdir(At(self.new.dirfd, self.newname + b"/.").path):
+            return
+        workdir = tree.writable(self.union)
+        name = workdir.name()
+        os.mkdir(name, 0o700, dir_fd=workdir.temporary)
+        try:
+            fresh = workdir.temp(name)
+            copyup.copy_metadata(self.union, self.new, self.new.stat(), fresh)
+            self.union.dialect.set(fresh, OPAQUE, b"y")
+            fsops.renameat2(workdir.temporary, name, self.new.dirfd, self.newname, RENAME_EXCHANGE)
+        finally:
+            workdir.discard(name)
+
+    def _prepare_dir(self, node: Node, target: Dir, newname: bytes) -> None:
+        """Let a directory keep its own lower content under its new name, and take no other."""
+        if not isinstance(node, Dir):
+            return
+        place = At(self.union.fds.fd(node.parts[0]))
+        if node.is_merged:
+            self._redirect(node, place)
+        elif target.is_merged:
+            self.union.dialect.set(place, OPAQUE, b"y")
+
+    def _redirect(self, node: Dir, place: At) -> None:
+        """Record where the lower content of `node` is. Kernel: ovl_set_redirect(), ovl_get_redirect()."""
+        present = self.union.dialect.get(place, REDIRECT)
+        stays = self.source is self.target
+        if present is not None and (stays or present.startswith(b"/")):
+            return
+        value = node.name if stays else b"/" + node.parts[1].path
+        if len(value) > _MAX_REDIRECT:
+            value = b"/" + node.parts[1].path
+        if len(value) > os.pathconf("/", "PC_PATH_MAX"):
+            raise _error(errno.EXDEV, node.name)
+        self.union.dialect.set(place, REDIRECT, value)
+
+    def _settle(self, node: Node, source: Dir, name: bytes, target: Dir, newname: bytes) -> None:
+        """Let memory know that `node` moved."""
+        if isinstance(node, Dir):
+            node.parent, node.name = target, newname
+            target.children[newname] = node
+        elif isinstance(node, File):
+            node.names.remove((source, name))
+            tree.add_name(node, target, newname)

@@ -1,0 +1,40 @@
+"""What a union is made of and how it behaves: the value that a command line or a caller in Python fills in."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+IdMap = tuple[tuple[int, int, int], ...]
+"""Rows (id inside, id in the layers, count), as newuidmap(1) takes them."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnionOptions:
+    """Layers and behaviour of a union; the defaults are those of kernel overlayfs with redirect_dir=on, index=on."""
+
+    lower: tuple[bytes, ...]
+    """Paths of the read-only layers, uppermost first."""
+    upper: bytes | None = None
+    """Path of the writable layer; None makes the union read-only."""
+    workdir: bytes | None = None
+    """An empty directory on the filesystem of `upper`, for what must appear in it at once."""
+    dialect: Literal["auto", "overlay", "oci"] = "overlay"
+    """How layers mark deletions. overlay: char 0:0 and xattrs; oci: `.wh.` files; auto: whichever is met."""
+    redirect_dir: bool = True
+    """Whether directories with lower content can be renamed (redirect xattr), or rename gives EXDEV."""
+    volatile: bool = False
+    """Never sync: a crash of the machine may lose or damage the upper."""
+    userxattr: bool | None = None
+    """Marks are kept in user.overlay.* (True), trusted.overlay.* (False), or whichever the upper can hold (None)."""
+    xattrs: bool = True
+    """Whether users see and set extended attributes."""
+    acl: bool = True
+    """Whether POSIX ACLs are served."""
+    static_nlink: bool = False
+    """Report one link for every directory. Merged directories always do; kept for fuse-overlayfs's option."""
+    allow_nested: bool = False
+    """Allow upper and workdir inside a lower layer: they are then visible in it, as ordinary directories."""
+    uid_map: IdMap = ()
+    gid_map: IdMap = ()
+    squash_uid: int | None = None
+    squash_gid: int | None = None
+    xattr_permissions: int = 0

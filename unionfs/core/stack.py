@@ -1,0 +1,113 @@
+"""Which object a name means: the one function that decides what hides what, and which directories merge.
+
+Kernel: fs/overlayfs/namei.c:ovl_lookup().
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from unionfs.core.dialect import NO_MARKS, WH_PREFIX, Dialect, Marks
+from unionfs.core.layer import DirFds, DirPart
+from unionfs.linux.at import At
+
+
+class Found(NamedTuple):
+    """What a name means in a stack of layers."""
+
+    st: os.stat_result
+    """Of the topmost object."""
+    part: DirPart
+    """The directory of the layer that holds the topmost object, under the name asked for."""
+    merged: tuple[DirPart, ...]
+    """If it is a directory: its share in each layer, uppermost first; of the upper's, only the layer counts."""
+
+
+class _Step(NamedTuple):
+    """A name followed in one layer."""
+
+    st: os.stat_result | None
+    part: DirPart
+    """The directory that the last component is in."""
+    marks: Marks | None
+    """Of the object itself, where they were read."""
+    below: Sequence[bytes]
+    """The components to follow in the layers below, once redirects are applied..."""
+    from_root: bool
+    """...and whether they start at the root there."""
+    stop: bool
+    """Nothing below counts."""
+
+
+def find(
+    fds: DirFds, dialect: Dialect, parts: Sequence[DirPart], roots: Sequence[DirPart], name: bytes
+) -> Found | None:
+    """Look up `name` in the directory made of `parts`; `roots` are the shares of the lower layers in the root.
+
+    None: no such name. Raises OSError of the layers (EIO, EACCES, ENAMETOOLONG, …).
+    """
+    below: Sequence[bytes] = (name,)
+    bottom = roots[-1].layer.index if roots else 0
+    top: tuple[os.stat_result, DirPart] | None = None
+    merged: list[DirPart] = []
+    queue = list(parts)
+    while queue:
+        part = queue.pop(0)
+        step = _follow(fds, dialect, part, below, is_bottom=part.layer.index == bottom)
+        if step.st is not None:
+            is_dir = stat.S_ISDIR(step.st.st_mode)
+            if top is None:
+                top = step.st, step.part
+            if is_dir:
+                merged.append(DirPart(part.layer, _join(step.part.path, below[-1]), step.marks))
+        if step.stop:
+            break
+        if step.from_root:
+            queue = [root for root in roots if root.layer.index > part.layer.index]
+        below = step.below
+    return Found(*top, tuple(merged)) if top is not None else None
+
+
+def _follow(fds: DirFds, dialect: Dialect, part: DirPart, names: Sequence[bytes], *, is_bottom: bool) -> _Step:
+    """Follow `names` from the directory `part` of one layer. Kernel: ovl_lookup_layer(), ovl_lookup_single()."""
+    below = names
+    from_root = stop = False
+    last = len(names) - 1
+    for depth, name in enumerate(names):
+        fd = fds.fd(part)
+        place = At(fd, name)
+        st = _stat(place)
+        if st is None:
+            # `.wh.` names count on the way to a redirect; for a plain name the index has seen them
+            stop = stop or (last > 0 and dialect.wh_names and _stat(At(fd, WH_PREFIX + name)) is not None)
+            return _Step(None, part, None, below, from_root, stop)
+        if not stat.S_ISDIR(st.st_mode):
+            visible = depth == last and not part.is_whiteout(place, st, dialect)
+            return _Step(st if visible else None, part, None, below, from_root, True)
+        marks = NO_MARKS if is_bottom else dialect.marks(place)
+        stop = stop or marks.opaque
+        if marks.redirect is not None:
+            rest = tuple(names[depth + 1 :])
+            if marks.redirect.startswith(b"/"):
+                below, from_root = (*marks.redirect.strip(b"/").split(b"/"), *rest), True
+            else:
+                below = (*names[:depth], marks.redirect, *rest)
+        if depth == last:
+            return _Step(st, part, None if is_bottom else marks, below, from_root, stop)
+        part = DirPart(part.layer, _join(part.path, name), marks)
+    raise ValueError("no names to follow")
+
+
+def _join(path: bytes, name: bytes) -> bytes:
+    return path + b"/" + name if path else name
+
+
+def _stat(place: At) -> os.stat_result | None:
+    try:
+        return place.stat()
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            return None
+        raise

@@ -1,0 +1,355 @@
+"""From names to nodes, and from nodes to the objects of layers that stand behind them."""
+
+import errno
+import os
+from collections.abc import Sequence
+
+from unionfs.core.dialect import NLINK, ORIGIN
+from unionfs.core.index import DirIndex
+from unionfs.core.inodes import Dir, File, Handle, Node, RealId, UpperPart, kind_of, real_id
+from unionfs.core.layer import DirPart
+from unionfs.core.model import Stat, StatLike
+from unionfs.core.stack import Found, find
+from unionfs.core.union import Union
+from unionfs.core.workdir import Workdir
+from unionfs.linux.at import At
+
+_NAME_BYTES = 64
+"""About what a name takes in a directory file, so that its st_size tells how many it may have."""
+_NAMES_READ_PER_LOOKUP = 32
+"""Names that are read from a directory in the time of one lookup in one layer (measured on ext4)."""
+
+
+def no_such_name(name: bytes) -> FileNotFoundError:
+    return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+
+
+def directory(node: Node) -> Dir:
+    """`node` as a directory. Raises OSError: ENOTDIR."""
+    if not isinstance(node, Dir):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    return node
+
+
+def writable(union: Union) -> Workdir:
+    """The work directory. Raises OSError: EROFS (no upper)."""
+    if union.workdir is None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+    return union.workdir
+
+
+def child(union: Union, parent: Dir, name: bytes) -> Node:
+    """The node called `name` in `parent`. Raises OSError: ENOENT, and those of the layers."""
+    return _child(union, parent, name)[0]
+
+
+def child_attr(union: Union, parent: Dir, name: bytes) -> tuple[Node, StatLike]:
+    """As `child`, with its attributes."""
+    node, found = _child(union, parent, name)
+    return node, attr(union, node) if found is None else shown(union, node, found.st)
+
+
+def peek(union: Union, parent: Dir, name: bytes) -> Node | None:
+    """As `child`, None where there is no such name."""
+    try:
+        return child(union, parent, name)
+    except FileNotFoundError:
+        return None
+
+
+def _child(union: Union, parent: Dir, name: bytes) -> tuple[Node, Found | None]:
+    node = parent.children.get(name)
+    if node is not None:
+        return node, None
+    found = _find(union, parent, name)
+    if found is None:
+        raise no_such_name(name)
+    return _adopt(union, parent, name, found), found
+
+
+def _find(union: Union, parent: Dir, name: bytes) -> Found | None:
+    if parent.dead or union.dialect.is_reserved(name):
+        return None
+    parts: Sequence[DirPart] = parent.parts
+    if parent.is_merged and (parent.index is not None or _index_pays(union, parent)):
+        entry = listing(union, parent).get(name)
+        if entry is None:
+            return None
+        upper = parent.upper
+        parts = (upper, *entry.below) if upper is not None and entry.upper else entry.below
+    return find(union.fds, union.dialect, parts, union.lower_roots, name)
+
+
+def _index_pays(union: Union, parent: Dir) -> bool:
+    """Whether to read a merged directory for this lookup, or to look in each of its layers once more.
+
+    `.wh.` files are only found by reading. Otherwise it pays when as much was spent on lookups as reading costs: a
+    huge directory isn't read for a few names, nor a small one asked for many, one by one.
+    """
+    if union.dialect.wh_names:
+        return True
+    if parent.patience is None:
+        size = sum(os.fstat(union.fds.fd(part)).st_size for part in parent.parts)
+        parent.patience = size // (_NAME_BYTES * _NAMES_READ_PER_LOOKUP)
+    parent.patience -= len(parent.parts)
+    return parent.patience < 0
+
+
+def listing(union: Union, node: Dir) -> DirIndex:
+    """The merged listing of `node`, read now if it wasn't yet."""
+    if node.index is None:
+        node.index = DirIndex.build(union.fds, union.dialect, [] if node.dead else node.parts)
+    return node.index
+
+
+def has_lower(union: Union, parent: Dir, name: bytes) -> bool:
+    """Whether a lower layer has `name` in `parent`, so that deleting it needs a whiteout."""
+    lower = [part for part in parent.parts if not part.layer.is_upper]
+    if not lower:
+        return False
+    if parent.index is not None or union.dialect.wh_names:
+        return listing(union, parent).lower(name)
+    return find(union.fds, union.dialect, lower, union.lower_roots, name) is not None
+
+
+def _adopt(union: Union, parent: Dir, name: bytes, found: Found) -> Node:
+    """The node for what `name` was found to mean: one in use (a hard link), or a new one."""
+    node: Node
+    if found.merged:
+        node = _new_dir(union, parent, name, found)
+    else:
+        node = _file(union, parent, name, found)
+    parent.children[name] = node
+    return node
+
+
+def _new_dir(union: Union, parent: Dir, name: bytes, found: Found) -> Dir:
+    real = real_id(found.st)
+    shown = real
+    if found.part.layer.is_upper and len(found.merged) > 1:
+        shown = real_id(os.fstat(union.fds.fd(found.merged[1])))
+    node = Dir(_free_number(union, shown), real, parent, name)
+    for part in found.merged:
+        node.parts.append(UpperPart(part.layer, node) if part.layer.is_upper else part)
+    union.inodes.add(node)
+    return node
+
+
+def _free_number(union: Union, real: RealId) -> int:
+    ino = union.inodes.number(real)
+    return ino if union.inodes.get(ino) is None else union.inodes.unique()
+
+
+def _file(union: Union, parent: Dir, name: bytes, found: Found) -> File:
+    place = At(union.fds.fd(found.part), name)
+    if found.part.layer.is_upper:
+        node = _upper_file(union, place, found.st)
+    else:
+        node = _lower_file(union, place, found)
+    add_name(node, parent, name)
+    return node
+
+
+def _upper_file(union: Union, place: At, st: os.stat_result) -> File:
+    shown = real = real_id(st)
+    origin = union.dialect.get(place, ORIGIN)
+    if origin is not None:
+        source = union.origins.decode(origin)
+        if source is not None and kind_of(source) == kind_of(st):
+            shown = real_id(source)
+    used = union.inodes.get(union.inodes.number(shown))
+    if isinstance(used, File) and used.real == real:
+        return used
+    node = File(_free_number(union, shown), real, kind_of(st))
+    union.inodes.add(node)
+    if origin is not None and st.st_nlink > 1 and union.workdir is not None:
+        index_name = origin.hex().encode()
+        indexed = _stat(At(union.workdir.index, index_name))
+        if indexed is not None and real_id(indexed) == real:
+            node.index_name = index_name
+            node.nlink_diff = _read_nlink_diff(union, place)
+    return node
+
+
+def _lower_file(union: Union, place: At, found: Found) -> File:
+    real = real_id(found.st)
+    used = union.inodes.get(union.inodes.number(real))
+    # a file that was copied up through another of its names is found by the number of the lower one
+    if isinstance(used, File) and (used.real == real or used.index_name is not None):
+        return used
+    node = File(_free_number(union, real), real, kind_of(found.st))
+    union.inodes.add(node)
+    if found.st.st_nlink > 1 and union.workdir is not None:
+        index_name = hard_link_name(union, place, real)
+        indexed = _stat(At(union.workdir.index, index_name))
+        if indexed is not None:
+            node.real = real_id(indexed)
+            node.index_name = index_name
+            node.nlink_diff = _read_nlink_diff(union, At(union.workdir.index, index_name))
+            return node
+    node.lower = found.part, place.name
+    node.nlink_diff = union.inodes.nlink_diffs.get(node.ino, 0)
+    return node
+
+
+def hard_link_name(union: Union, place: At, real: RealId) -> bytes:
+    """The name in the index of workdir for the lower object at `place`."""
+    origin = union.origins.encode(place, real[0])
+    # without file handles the kernel has no index; the number serves us
+    return origin.hex().encode() if origin is not None else b"ino-%x" % union.inodes.number(real)
+
+
+def add_handle(union: Union, handle: Handle) -> int:
+    """Number a new open file, and let its node know it."""
+    fh = next(union.new_handle)
+    union.handles[fh] = handle
+    handle.node.handles.append(handle)
+    handle.node.opens += 1
+    return fh
+
+
+def add_name(node: File, parent: Dir, name: bytes) -> None:
+    """`name` of `parent` now means `node`."""
+    node.names.append((parent, name))
+    parent.children[name] = node
+    if node.fd >= 0:
+        os.close(node.fd)
+        node.fd = -1
+
+
+def hold(union: Union, node: Node) -> int:
+    """An O_PATH descriptor by which `node` can be reached when it loses its last known name; -1: not needed."""
+    if isinstance(node, Dir):
+        union.fds.pin(node.parts[0])
+        return -1
+    assert isinstance(node, File)
+    last = len(node.names) == 1 and node.lower is None and node.index_name is None
+    return locate(union, node).open(os.O_PATH) if last and (node.lookups or node.opens) else -1
+
+
+def name_removed(union: Union, node: File, parent: Dir, name: bytes, held: int) -> None:
+    """`name` of `parent` no longer means `node`, and its object is gone; `held` is what `hold` gave before."""
+    node.names.remove((parent, name))
+    parent.children.pop(name, None)
+    if node.lower is not None:
+        node.nlink_diff -= 1
+        union.inodes.nlink_diffs[node.ino] = node.nlink_diff
+    elif node.index_name is not None and not node.names:
+        _leave_index(union, node)
+    if held >= 0:
+        node.fd = held
+    forget(union, node)
+
+
+def _leave_index(union: Union, node: File) -> None:
+    """Take a lower hard link out of the index when its last name in the union is gone. Kernel: ovl_cleanup_index()."""
+    index = writable(union).index
+    assert node.index_name is not None
+    place = At(index, node.index_name)
+    if place.stat().st_nlink + node.nlink_diff > 0:
+        return
+    node.fd = place.open(os.O_PATH)
+    os.unlink(node.index_name, dir_fd=index)
+    node.index_name = None
+    node.nlink_diff = 0
+
+
+def bury(union: Union, node: Dir) -> None:
+    """The directory `node` was removed; somebody may still hold it. Precondition: `hold` was called before."""
+    assert node.parent is not None
+    node.parent.children.pop(node.name, None)
+    node.dead = True
+    node.index = None
+    forget(union, node)
+
+
+def _read_nlink_diff(union: Union, place: At) -> int:
+    """What the nlink xattr adds to the links of the upper object: `U+N`. Kernel: ovl_get_nlink()."""
+    value = union.dialect.get(place, NLINK)
+    if value is None or not value.startswith((b"U+", b"U-")):
+        return 0
+    try:
+        return int(value[1:])
+    except ValueError:
+        return 0
+
+
+def locate(union: Union, node: Node) -> At:
+    """Where the object that holds the metadata of `node` is. Valid until the next yield.
+
+    Raises OSError: those of opening its directory; ESTALE (its name is gone from the layer).
+    """
+    if isinstance(node, Dir):
+        return At(union.fds.fd(node.parts[0]))
+    assert isinstance(node, File)
+    if node.fd >= 0:
+        return At(node.fd)
+    if node.lower is not None:
+        part, name = node.lower
+        return At(union.fds.fd(part), name)
+    if node.index_name is not None and union.workdir is not None:
+        return At(union.workdir.index, node.index_name)
+    if not node.names:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+    parent, name = node.names[0]
+    assert parent.upper is not None
+    return At(union.fds.fd(parent.upper), name)
+
+
+def attr(union: Union, node: Node) -> StatLike:
+    """The attributes of `node`, links counted as the union has them. Raises OSError of the layer."""
+    return shown(union, node, locate(union, node).stat())
+
+
+def shown(union: Union, node: Node, st: os.stat_result) -> StatLike:
+    """`st` of the object behind `node`, with the links that the union has."""
+    if isinstance(node, Dir):
+        if node.dead:
+            return Stat.with_nlink(st, 0)
+        return Stat.with_nlink(st, 1) if node.is_merged or union.options.static_nlink else st
+    assert isinstance(node, File)
+    return Stat.with_nlink(st, max(0, st.st_nlink + node.nlink_diff)) if node.nlink_diff else st
+
+
+def forget(union: Union, node: Node) -> None:
+    """Drop `node` from memory if nobody holds it; what is on disk brings it back."""
+    while not node.lookups and not node.opens and node is not union.root:
+        if isinstance(node, Dir):
+            if node.children:
+                return
+            _drop_dir(union, node)
+            if node.parent is None or node.dead:
+                return
+            above: Dir = node.parent
+        else:
+            assert isinstance(node, File)
+            if node.copying is not None:
+                return
+            _drop_file(union, node)
+            return
+        node = above
+
+
+def _drop_dir(union: Union, node: Dir) -> None:
+    union.inodes.remove(node)
+    for part in node.parts:
+        union.fds.drop(part)
+    if node.parent is not None and node.parent.children.get(node.name) is node:
+        del node.parent.children[node.name]
+
+
+def _drop_file(union: Union, node: File) -> None:
+    union.inodes.remove(node)
+    for parent, name in node.names:
+        if parent.children.get(name) is node:
+            del parent.children[name]
+    if node.fd >= 0:
+        os.close(node.fd)
+        node.fd = -1
+
+
+def _stat(place: At) -> os.stat_result | None:
+    try:
+        return place.stat()
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,94 @@
+"""The state of one union. Behaviour is in the modules that take it as their first argument."""
+
+import os
+from dataclasses import dataclass, field
+from itertools import count
+
+from unionfs.core.callers import Creator
+from unionfs.core.dialect import Dialect
+from unionfs.core.inodes import Dir, DirHandle, File, Handle, InodeTable
+from unionfs.core.layer import DirFds, DirPart, Layer
+from unionfs.core.options import UnionOptions
+from unionfs.core.origin import Origins
+from unionfs.core.workdir import Workdir
+
+
+@dataclass(slots=True)
+class Union:
+    """An open union. Made by `open_union`; used by one thread at a time, the same from the first verb on."""
+
+    options: UnionOptions
+    layers: tuple[Layer, ...]
+    """Uppermost first, the upper included. Never changes."""
+    dialect: Dialect
+    fds: DirFds
+    origins: Origins
+    inodes: InodeTable
+    root: Dir
+    workdir: Workdir | None
+    """None: read-only."""
+    locks: tuple[int, ...] = ()
+    """Descriptors whose flock keeps upper and workdir ours."""
+    creator: Creator = field(default_factory=Creator)
+    handles: dict[int, Handle] = field(default_factory=dict)
+    dir_handles: dict[int, DirHandle] = field(default_factory=dict)
+    new_handle: "count[int]" = field(default_factory=lambda: count(1))
+
+    @property
+    def read_only(self) -> bool:
+        return self.workdir is None
+
+    @property
+    def lower_roots(self) -> list[DirPart]:
+        """The shares of the lower layers in the root."""
+        return self.root.parts if self.read_only else self.root.parts[1:]
+
+    def close(self) -> None:
+        """Close every descriptor. Another process that was forked after opening can go on with the union."""
+        for handle in self.handles.values():
+            os.close(handle.fd)
+        self.handles.clear()
+        for node in self.inodes:
+            if isinstance(node, File) and node.fd >= 0:
+                os.close(node.fd)
+                node.fd = -1
+            if isinstance(node, Dir) and node.dead:
+                for part in node.parts:
+                    self.fds.drop(part)
+        self.fds.close()
+        if self.workdir is not None:
+            self.workdir.close()
+        self.origins.close()
+        for fd in (*self.locks, *(layer.root for layer in self.layers)):
+            os.close(fd)
+        self.layers = ()
+        self.locks = ()
+
+    def check(self) -> None:
+        """Assert what must hold between two verbs; for tests."""
+        for node in self.inodes:
+            assert self.inodes[node.ino] is node
+            if isinstance(node, Dir):
+                _check_dir(node)
+            elif isinstance(node, File):
+                for parent, name in node.names:
+                    assert parent.children.get(name) is node, (name, node)
+                assert node.names or node.fd >= 0 or node.lower or node.index_name, node
+                assert node.lower is None or all(not h.is_upper for h in node.handles)
+        for fh, handle in self.handles.items():
+            assert handle in handle.node.handles, fh
+
+
+def _check_dir(node: Dir) -> None:
+    layers = [part.layer.index for part in node.parts]
+    assert layers
+    assert layers == sorted(set(layers))
+    if node.parent is not None and not node.dead:
+        assert node.parent.children.get(node.name) is node, node.name
+    for name, child in node.children.items():
+        if isinstance(child, Dir):
+            assert (child.parent, child.name) == (node, name)
+        elif isinstance(child, File):
+            assert (node, name) in child.names
+        if node.index is not None:
+            assert node.index.get(name) is not None, name

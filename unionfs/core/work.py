@@ -1,0 +1,45 @@
+"""The one `yield` of the core: a verb that meets a slow step yields it and goes on when it is done.
+
+Whoever drives the generator decides where the step runs: in place (`run_inline`), or in a thread while other verbs
+go on. State may have changed whenever a `yield` returns: the code after it looks again.
+"""
+
+from collections.abc import Callable, Generator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Work:
+    """A slow step: `run` reads and writes files only, and may be called in any thread, once.
+
+    Several generators may yield the same object: it is run once, then all of them go on. Its OSError is raised at
+    each of their yields.
+    """
+
+    __slots__ = ("done", "run")
+
+    def __init__(self, run: Callable[[], None]) -> None:
+        self.run = run
+        self.done = False
+        """Set by the generator that used the result first, for the others that waited."""
+
+
+Steps = Generator[Work, None, T]
+"""A verb in progress; its return value is the verb's."""
+
+
+def run_inline(steps: Steps[T]) -> T:
+    """Drive `steps` to its end in this thread, and return its value."""
+    try:
+        work = next(steps)
+        while True:
+            try:
+                work.run()
+            except OSError as error:
+                work = steps.throw(error)
+            else:
+                work = next(steps)
+    except StopIteration as stop:
+        value: T = stop.value
+        return value

@@ -1,0 +1,81 @@
+"""The bytes of one file into another: shared extents, then the kernel's copy, then ours. Holes stay holes."""
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+
+_FICLONE = 0x40049409  # include/uapi/linux/fs.h
+_CHUNK_BYTES = 1 << 30  # copy_file_range(2) takes up to 2 GiB; smaller steps let a dying process end
+_BUFFER_BYTES = 1 << 20
+_NO_KERNEL_COPY = {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ETXTBSY, errno.EPERM}
+
+
+def copy_data(source: int, target: int, size: int) -> None:
+    """Make the empty file `target` hold the first `size` bytes of `source`, with its holes.
+
+    Descriptors are open for reading and writing respectively; their offsets are not used.
+    Raises OSError: ENOSPC, EIO, EDQUOT; `target` then holds some of the data.
+    """
+    if size == 0:
+        return
+    if not _clone(source, target):
+        copy = _copy_in_kernel
+        for start, end in data_extents(source, size):
+            try:
+                copy(source, target, start, end)
+            except OSError as error:
+                if copy is _copy_by_hand or error.errno not in _NO_KERNEL_COPY:
+                    raise
+                copy = _copy_by_hand
+                copy(source, target, start, end)
+    if os.fstat(target).st_size != size:
+        os.ftruncate(target, size)
+
+
+def data_extents(fd: int, size: int) -> Iterator[tuple[int, int]]:
+    """The (start, end) ranges below `size` that may hold data; one range where holes can't be asked for."""
+    position = 0
+    while position < size:
+        try:
+            start = os.lseek(fd, position, os.SEEK_DATA)
+            end = os.lseek(fd, start, os.SEEK_HOLE)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # only a hole is left
+                return
+            if error.errno == errno.EINVAL and position == 0:
+                yield 0, size
+                return
+            raise
+        if start >= size:
+            return
+        yield start, min(end, size)
+        position = end
+
+
+def _clone(source: int, target: int) -> bool:
+    try:
+        fcntl.ioctl(target, _FICLONE, source)
+    except OSError:
+        return False
+    return True
+
+
+def _copy_in_kernel(source: int, target: int, start: int, end: int) -> None:
+    while start < end:
+        copied = os.copy_file_range(source, target, min(end - start, _CHUNK_BYTES), start, start)
+        if copied == 0:  # the file shrank, or a filesystem (procfs-like) that reports no progress
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        start += copied
+
+
+def _copy_by_hand(source: int, target: int, start: int, end: int) -> None:
+    while start < end:
+        chunk = os.pread(source, min(end - start, _BUFFER_BYTES), start)
+        if not chunk:  # the source shrank under us
+            return
+        view = memoryview(chunk)
+        while view:
+            written = os.pwrite(target, view, start)
+            view = view[written:]
+            start += written
