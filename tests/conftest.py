@@ -1,0 +1,43 @@
+"""Fixtures for all tests; what they hand out is described in tests/support."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import needs
+from tests.support.image import Image, debian_image
+from tests.support.mounts import MountFactory, mount_overlay, mount_union
+
+
+@pytest.fixture
+def needs_root() -> None:
+    """Skip unless root; written as the mark `needs.root`."""
+    needs.superuser()
+
+
+@pytest.fixture
+def union_mount(tmp_path: Path) -> Iterator[MountFactory]:
+    """Mount unions of ours: `union_mount([top, bottom], upper)`; see tests/support/mounts.py."""
+    needs.superuser()
+    needs.fuse_device()
+    factory = MountFactory(mount_union, tmp_path)
+    yield factory
+    factory.close()
+
+
+@pytest.fixture
+def overlay_mount(tmp_path: Path) -> Iterator[MountFactory]:
+    """Mount kernel overlayfs over directories, the oracle; see tests/support/mounts.py."""
+    needs.kernel_overlayfs()
+    factory = MountFactory(mount_overlay, tmp_path)
+    yield factory
+    factory.close()
+
+
+@pytest.fixture(scope="session")
+def image() -> Image:
+    """The real Debian image stack, built at its first use on this machine; see tests/support/image.py."""
+    needs.kernel_overlayfs()
+    needs.commands("mmdebstrap", "unshare", "chroot")
+    return debian_image()
