@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import needs
-from tests.support.image import Image, debian_image
+from tests.support.image import BuildError, Image, debian_image
 from tests.support.mounts import MountFactory, mount_overlay, mount_union
 
 
@@ -40,4 +40,7 @@ def image() -> Image:
     """The real Debian image stack, built at its first use on this machine; see tests/support/image.py."""
     needs.kernel_overlayfs()
     needs.commands("mmdebstrap", "unshare", "chroot")
-    return debian_image()
+    try:
+        return debian_image()
+    except BuildError as error:
+        needs.missing(f"the Debian image: {error}")

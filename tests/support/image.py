@@ -8,11 +8,12 @@
 | python   | apt-get install python3 git sqlite3                                               |
 | compiler | apt-get install gcc libc6-dev make                                                |
 | removed  | files and a directory deleted, a directory replaced by an opaque one              |
-| app      | the standard library copied to /opt/app; hard links, a FIFO, a device, a sparse   |
-|          | file, ACLs, a capability, xattrs, a renamed directory; bc's package in apt's cache |
+| app      | the standard library copied to /opt/app; hard links, a FIFO, devices, a sparse    |
+|          | file, ACLs, a capability, xattrs, a renamed directory (a redirect) in /opt/odd;   |
+|          | bc's package in apt's cache, to be installed without a network                    |
 
 Each layer above the base is the upper of a kernel overlayfs mount in which its script ran by chroot, so it has
-the whiteouts, opaque marks and origins that the kernel writes. Built once (a minute or two), then kept in
+the whiteouts, opaque marks, origins and redirects that the kernel writes. Built once (a minute or two), then kept in
 $PYUNION_TEST_CACHE, or /var/cache/pyunion-tests, under a checksum of the recipe; two builders at once are
 kept apart by a lock, and a stack appears under its name only when it is whole.
 Raises BuildError with the end of the failing program's output.
@@ -47,7 +48,7 @@ SCRIPTS = {
     "compiler": f"{INSTALL} gcc libc6-dev make && apt-get clean",
     "removed": """
         rm -r /usr/share/doc /etc/terminfo
-        rm /usr/bin/perl5* /usr/share/common-licenses/GPL /etc/motd /usr/share/perl5/Debconf/Log.pm
+        rm /usr/bin/perl5* /usr/share/common-licenses/GPL /etc/motd /usr/lib/python3.11/pdb.py
         rm -r /usr/share/locale && mkdir -m 2751 /usr/share/locale && echo new > /usr/share/locale/only
     """,
     "app": f"""
@@ -69,6 +70,7 @@ os.setxattr('acl', 'system.posix_acl_default', acl)
 os.setxattr('owned', 'user.note', b'\\x00binary\\xff')
 os.setxattr('name', 'security.capability', struct.pack('<IIIII', 0x02000001, 1 << 10, 0, 0, 0))
 PYTHON
+        mv /usr/lib/python3.11/lib2to3 /opt/odd/moved && echo new > /opt/odd/moved/added
         {INSTALL} --download-only bc
     """,
 }
@@ -93,24 +95,19 @@ class Image:
 @functools.cache
 def debian_image() -> Image:
     """Find the stack in the cache, or build it there."""
-    cache = cache_folder()
-    cache.mkdir(parents=True, exist_ok=True)
-    stack = cache / f"debian-{recipe_checksum()[:16]}"
-    with _locked(cache / f"{stack.name}.lock"):
+    stack = stack_folder()
+    stack.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(stack.with_suffix(".lock")):
         if not stack.is_dir():
             _build(stack)
     return Image(tuple(sorted(stack.iterdir(), reverse=True)))
 
 
-def cache_folder() -> Path:
-    """Where images are kept between test runs."""
-    return Path(os.environ.get("PYUNION_TEST_CACHE") or "/var/cache/pyunion-tests")
-
-
-def recipe_checksum() -> str:
-    """Checksum over all that decides what the image is, but for the day's package versions."""
+def stack_folder() -> Path:
+    """Where the stack lies when built: named by all that decides what it is but the day's package versions."""
+    cache = Path(os.environ.get("PYUNION_TEST_CACHE") or "/var/cache/pyunion-tests")
     recipe = repr((SUITE, sorted(SCRIPTS.items()), os.uname().machine))
-    return hashlib.sha256(recipe.encode()).hexdigest()
+    return cache / f"debian-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
 
 
 @contextmanager
@@ -152,7 +149,7 @@ def _build_layer(layer: Path, lowers: list[Path], script: str) -> Path:
         work.mkdir()
         root.mkdir()
         lowerdir = ":".join(str(lower) for lower in lowers)
-        options = f"lowerdir={lowerdir},upperdir={layer},workdir={work},redirect_dir=off,index=off,metacopy=off"
+        options = f"lowerdir={lowerdir},upperdir={layer},workdir={work},redirect_dir=on,index=off,metacopy=off"
         inside = f"""
             set -e
             mount -t overlay overlay -o '{options}' '{root}'
@@ -200,3 +197,17 @@ def _run(command: list[str], stdin: str) -> None:
     )
     if result.returncode != 0:
         raise BuildError(f"{command[0]} ended with {result.returncode}:\n{result.stdout[-4000:]}")
+
+
+def main() -> None:
+    """Build the stack unless it is there, with a word to whoever waits (`python -m tests.support.image`)."""
+    if not stack_folder().is_dir():
+        print("Building the tests' Debian image (once on a machine)", flush=True)
+    try:
+        debian_image()
+    except BuildError as error:
+        print(f"The tests that need the image will not run: {error}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

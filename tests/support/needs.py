@@ -10,11 +10,12 @@ not stay green by skipping.
 import os
 import shutil
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 
-def missing(reason: str) -> None:
+def missing(reason: str) -> NoReturn:
     """End the test: skipped for `reason`, or failed where nothing may be missing."""
     if os.environ.get("PYUNION_TEST_STRICT") == "1":
         pytest.fail(f"missing here: {reason}")
