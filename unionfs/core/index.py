@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from itertools import islice
 
-from sortedcontainers import SortedDict
+from sortedcontainers import SortedList
 
 from unionfs.core.dialect import WH_OPAQUE, WH_PREFIX, Dialect
 from unionfs.core.layer import DirFds, DirPart
@@ -41,11 +41,13 @@ class DirIndex:
 
     def __init__(self) -> None:
         self._entries: dict[bytes, Entry] = {}
-        self._order: SortedDict[int, bytes] = SortedDict()
+        self._cookies: SortedList[int] = SortedList()
+        self._names: dict[int, bytes] = {}
+        """Of each cookie in `_cookies`."""
         self._next = FIRST_COOKIE
 
     def __len__(self) -> int:
-        return len(self._order)
+        return len(self._names)
 
     def get(self, name: bytes) -> Entry | None:
         """The entry of a visible name, or None."""
@@ -64,12 +66,14 @@ class DirIndex:
             entry = self._entries[name] = Entry(True, ())
         entry.upper = True
         if not entry.cookie:
+            self._cookies.add(self._next)
             self._show(name, entry)
 
     def remove(self, name: bytes) -> None:
         """`name` is gone from the union."""
         entry = self._entries[name]
-        del self._order[entry.cookie]
+        self._cookies.remove(entry.cookie)
+        del self._names[entry.cookie]
         entry.cookie = 0
         entry.upper = False
         if not entry.below:
@@ -78,17 +82,17 @@ class DirIndex:
     def after(self, cookie: int) -> Iterator[tuple[int, bytes]]:
         """(cookie, name) of every name behind `cookie`. O(log n) to the first; safe while names come and go."""
         while True:
-            batch = list(islice(self._order.irange(minimum=cookie, inclusive=(False, False)), _BATCH))
+            batch = list(islice(self._cookies.irange(minimum=cookie, inclusive=(False, False)), _BATCH))
             if not batch:
                 return
             for cookie in batch:
-                name = self._order.get(cookie)
+                name = self._names.get(cookie)
                 if name is not None:
                     yield cookie, name
 
     def _show(self, name: bytes, entry: Entry) -> None:
         entry.cookie = self._next
-        self._order[self._next] = name
+        self._names[self._next] = name
         self._next += 1
 
     @classmethod
@@ -119,6 +123,7 @@ class DirIndex:
         for name, entry in entries.items():
             if entry.upper or name not in gone:
                 index._show(name, entry)
+        index._cookies.update(index._names)
         return index
 
 

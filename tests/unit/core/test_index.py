@@ -1,0 +1,61 @@
+"""Listings keep their order and offsets while names come and go."""
+
+import os
+
+from tests.unit.core.inprocess import ROOT, InProcess
+from unionfs.core.index import FIRST_COOKIE, DirIndex
+from unionfs.core.ops import create, files, listing, remove
+
+
+def index_of(*names: bytes) -> DirIndex:
+    index = DirIndex()
+    for name in names:
+        index.set_upper(name)
+    return index
+
+
+def test_offsets_grow_and_stay():
+    index = index_of(b"a", b"b", b"c")
+    assert list(index.after(0)) == [(FIRST_COOKIE, b"a"), (FIRST_COOKIE + 1, b"b"), (FIRST_COOKIE + 2, b"c")]
+    index.remove(b"b")
+    index.set_upper(b"b")
+    assert list(index.after(FIRST_COOKIE)) == [(FIRST_COOKIE + 2, b"c"), (FIRST_COOKIE + 3, b"b")]
+
+
+def test_a_reader_misses_and_repeats_nothing_while_names_are_deleted():
+    index = index_of(*(b"%d" % number for number in range(1000)))
+    seen = []
+    for _, name in index.after(0):
+        seen.append(name)
+        index.remove(name)
+    assert seen == [b"%d" % number for number in range(1000)]
+    assert len(index) == 0
+
+
+def test_a_deleted_lower_name_is_remembered_as_needing_a_whiteout(tmp_path):
+    fs = InProcess(tmp_path)
+    (fs.lowers[0] / "f").write_bytes(b"lower")
+    (fs.lowers[1] / "other").write_bytes(b"")
+    for _ in range(3):
+        assert fs.names() == ["f", "other"]
+        remove.unlink(fs.union, fs.node(""), b"f")
+        assert fs.names() == ["other"]
+        fs.reopen()
+        assert fs.names() == ["other"]
+        fh, _ = create.create(fs.union, fs.node(""), b"f", 0o644, os.O_RDWR, ROOT)
+        files.release(fs.union, fh)
+    fs.reopen()
+
+
+def test_readdir_resumes_at_any_offset(tmp_path):
+    fs = InProcess(tmp_path)
+    for number in range(50):
+        (fs.lowers[number % 2] / f"{number}").write_bytes(b"")
+    fh = listing.opendir(fs.union, fs.node(""))
+    whole = [(offset, name) for offset, name, _, _ in listing.readdir(fs.union, fh, 0)]
+    assert len(whole) == 52
+    for position, (offset, _) in enumerate(whole):
+        rest = [(offset, name) for offset, name, _, _ in listing.readdir(fs.union, fh, offset)]
+        assert rest == whole[position + 1 :]
+    listing.releasedir(fs.union, fh)
+    fs.reopen()
