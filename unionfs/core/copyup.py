@@ -49,6 +49,7 @@ def upper_dir(union: Union, node: Dir) -> UpperPart:
     part = UpperPart(union.layers[0], node)
     node.parts.insert(0, part)
     node.real = real_id(os.fstat(union.fds.fd(part)))
+    union.changed.append(node)
     _name_in_upper(union, node.parent, node.name)
     return part
 
@@ -219,6 +220,7 @@ def _commit(union: Union, node: File, copying: CopyUp) -> None:
     node.index_name = index_name
     node.nlink_diff = links - _LINKS_OF_COPY if index_name is not None else 0
     union.inodes.nlink_diffs.pop(node.ino, None)
+    union.changed.append(node)
     _turn_handles(union, node)
 
 

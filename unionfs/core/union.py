@@ -6,7 +6,7 @@ from itertools import count
 
 from unionfs.core.callers import Creator
 from unionfs.core.dialect import Dialect
-from unionfs.core.inodes import Dir, DirHandle, File, Handle, InodeTable
+from unionfs.core.inodes import Dir, DirHandle, File, Handle, InodeTable, Node
 from unionfs.core.layer import DirFds, DirPart, Layer
 from unionfs.core.options import UnionOptions
 from unionfs.core.origin import Origins
@@ -30,6 +30,9 @@ class Union:
     locks: tuple[int, ...] = ()
     """Descriptors whose flock keeps upper and workdir ours."""
     creator: Creator = field(default_factory=Creator)
+    changed: list[Node] = field(default_factory=list)
+    """Nodes whose attributes a verb changed that wasn't about them: copy-up moves ctime, blocks and a directory's
+    links. A carrier that lets its client cache attributes tells it, and empties the list."""
     handles: dict[int, Handle] = field(default_factory=dict)
     dir_handles: dict[int, DirHandle] = field(default_factory=dict)
     new_handle: "count[int]" = field(default_factory=lambda: count(1))
