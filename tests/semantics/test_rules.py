@@ -199,8 +199,8 @@ def test_24_25_27_28_what_copies_up(tmp_path):
         os.setxattr(root / "xattr", "user.x", b"y")
         os.link(root / "link", root / "linked")
         os.unlink(root / "unlink")
-        upper = root.parent / "upper"
-        return sorted(p.name for p in upper.iterdir() if not stat.S_ISCHR(p.lstat().st_mode)), (root / "truncate").read_text()
+        copied = [p.name for p in (root.parent / "upper").iterdir() if not stat.S_ISCHR(p.lstat().st_mode)]
+        return sorted(copied), (root / "truncate").read_text()
 
     run_beside(tmp_path, build, act, ignore=TIMES)
 
@@ -340,7 +340,8 @@ def test_51_52_77_owner_group_umask_and_default_acl_of_new_objects(tmp_path):
     def act(root):
         os.unlink(root / "setgid/file")
         shell("rm -r setgid/dir", root)
-        command = "umask 027; touch plain/f setgid/file setgid/new; mkdir plain/d setgid/dir setgid/newdir; ln -s x plain/l"
+        command = "umask 027; touch plain/f setgid/file setgid/new; mkdir plain/d setgid/dir setgid/newdir"
+        command += "; ln -s x plain/l"
         as_user = f"setpriv --reuid 1000 --regid 1000 --clear-groups sh -c '{command}'"
         status = shell(as_user, root)
         paths = ("plain/f", "plain/d", "plain/l", "setgid/file", "setgid/new", "setgid/dir", "setgid/newdir")

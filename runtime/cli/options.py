@@ -1,0 +1,118 @@
+"""Options as Docker's commands take them, from a table.
+
+Short ones cluster (`-it`), values follow or stick (`-e A=b`, `-eA=b`, `--env A=b`, `--env=A=b`), and options end at
+the first word that is none, so that the command's own are left alone. Own code because argparse takes options
+behind the first word too, and costs as much to import as a container's namespaces do to make.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from runtime.errors import UsageError
+
+
+class Option(NamedTuple):
+    """One line of a verb's table. Without `value` (the placeholder of its value in the help) it is a switch."""
+
+    name: str
+    help: str
+    short: str = ""
+    value: str = ""
+
+
+class Parsed:
+    """The options given, and the words after them."""
+
+    def __init__(self, given: dict[str, list[str]], words: list[str]) -> None:
+        self._given = given
+        self.words = words
+
+    def many(self, name: str) -> list[str]:
+        """Every value of a repeatable option, in order."""
+        return self._given.get(name, [])
+
+    def one(self, name: str, default: str = "") -> str:
+        """The last value given."""
+        return self._given.get(name, [default])[-1]
+
+    def on(self, name: str) -> bool:
+        """Whether a switch is on."""
+        return self.one(name) == "true"
+
+
+HELP = Option("help", "show this and exit")
+_TRUE = ("true", "1", "t", "T", "TRUE", "True")
+_FALSE = ("false", "0", "f", "F", "FALSE", "False")
+
+
+def parse(arguments: Sequence[str], table: Sequence[Option]) -> Parsed:
+    """Read `arguments` by `table`. Raises UsageError, which names the option."""
+    names = {option.name: option for option in (*table, HELP)}
+    shorts = {option.short: option for option in table if option.short}
+    given: dict[str, list[str]] = {}
+    rest = list(arguments)
+    while rest and rest[0].startswith("-") and rest[0] != "-":
+        word = rest.pop(0)
+        if word == "--":
+            break
+        if word.startswith("--"):
+            _long(word, names, rest, given)
+        else:
+            _cluster(word, shorts, rest, given)
+    return Parsed(given, rest)
+
+
+def _long(word: str, names: dict[str, Option], rest: list[str], given: dict[str, list[str]]) -> None:
+    name, equals, value = word[2:].partition("=")
+    option = names.get(name)
+    if option is None:
+        raise UsageError(f"unknown flag: --{name}")
+    if not option.value:
+        value = _switch(f"--{name}", value) if equals else "true"
+    elif not equals:
+        value = _next(f"--{name}", rest)
+    given.setdefault(option.name, []).append(value)
+
+
+def _cluster(word: str, shorts: dict[str, Option], rest: list[str], given: dict[str, list[str]]) -> None:
+    letters = word[1:]
+    while letters:
+        letter, letters = letters[0], letters[1:]
+        option = shorts.get(letter)
+        if option is None:
+            raise UsageError(f"unknown shorthand flag: '{letter}' in {word}")
+        if option.value:
+            value = letters.removeprefix("=") if letters else _next(f"-{letter}", rest)
+            letters = ""
+        elif letters.startswith("="):
+            value, letters = _switch(f"-{letter}", letters[1:]), ""
+        else:
+            value = "true"
+        given.setdefault(option.name, []).append(value)
+
+
+def _switch(flag: str, value: str) -> str:
+    if value in _TRUE:
+        return "true"
+    if value in _FALSE:
+        return "false"
+    raise UsageError(f'invalid argument "{value}" for {flag}: it is either true or false')
+
+
+def _next(flag: str, rest: list[str]) -> str:
+    if not rest:
+        raise UsageError(f"flag needs an argument: {flag}")
+    return rest.pop(0)
+
+
+def usage(line: str, about: str, table: Sequence[Option]) -> str:
+    """The text of --help."""
+    shown = [(_flags(option), option.help) for option in sorted((*table, HELP))]
+    width = max(len(flags) for flags, _ in shown)
+    options = "\n".join(f"  {flags:<{width}}  {text}" for flags, text in shown)
+    return f"Usage: {line}\n\n{about}\n\nOptions:\n{options}"
+
+
+def _flags(option: Option) -> str:
+    short = f"-{option.short}," if option.short else "   "
+    return f"{short} --{option.name} {option.value}".rstrip()

@@ -1,0 +1,127 @@
+"""The last steps of the process that becomes the command, between fork and exec."""
+
+import errno
+import fcntl
+import os
+import signal
+import termios
+from typing import NamedTuple, NoReturn
+
+from runtime.container.progress import send_failure
+from runtime.container.users import User
+from runtime.errors import FAILURE, NOT_EXECUTABLE, NOT_FOUND, Refusal, describe
+from unionfs.linux.capset import Caps, capset
+from unionfs.linux.fsops import RESOLVE_NO_MAGICLINKS, openat2
+
+_AT_FDCWD = -100
+_MOST = 2**31 - 1
+_MOST_INTERPRETERS = 5  # as the kernel's own limit
+_HEADER_BYTES = 256  # BINPRM_BUF_SIZE
+
+
+class Command(NamedTuple):
+    """What to run, and as whom."""
+
+    args: list[str]
+    environment: dict[str, str]
+    workdir: str
+    user: User
+    terminal: int
+    """Slave of its terminal, or -1."""
+
+
+def run(command: Command, stdio: tuple[int, int, int], errors: int) -> NoReturn:
+    """Become `command`, or write to `errors` (close-on-exec) why not and exit."""
+    try:
+        _take_stdio(command, stdio)
+        os.closerange(3, errors)
+        os.closerange(errors + 1, _MOST)
+        _reset_signals()
+        _change_directory(command.workdir)
+        path = _find(command)
+        _become(command.user)
+        _execute(path, command)
+    except Refusal as error:
+        send_failure(errors, error.status, str(error))
+    except OSError as error:
+        send_failure(errors, FAILURE, describe(error))
+    except Exception as error:  # a bug; a traceback would look for our source among the container's files
+        send_failure(errors, FAILURE, f"{type(error).__name__}: {error}")
+    os._exit(FAILURE)
+
+
+def _take_stdio(command: Command, stdio: tuple[int, int, int]) -> None:
+    os.setsid()
+    if command.terminal >= 0:
+        fcntl.ioctl(command.terminal, termios.TIOCSCTTY, 0)
+        stdio = (command.terminal,) * 3
+    # the numbers may overlap: first out of the way, then into place
+    high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in stdio]
+    for target, fd in enumerate(high):
+        os.dup2(fd, target)
+
+
+def _reset_signals() -> None:
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _change_directory(path: str) -> None:
+    try:
+        os.chdir(path)
+        os.getcwd()  # ENOENT if it is outside our root, which no path should reach
+    except OSError as error:
+        raise Refusal(f"cannot use {path!r} as working directory: {error.strerror}") from None
+
+
+def _become(user: User) -> None:
+    os.umask(0o022)
+    os.setgroups(user.groups)
+    os.setresgid(user.gid, user.gid, user.gid)
+    os.setresuid(user.uid, user.uid, user.uid)
+    if user.uid != 0:
+        capset(Caps(0, 0, 0))  # the bounding set remains, for set-user-id programs
+
+
+def _find(command: Command) -> str:
+    """The path of the program. Raises Refusal: it is nowhere (127), or not a program we may run (126)."""
+    name = command.args[0]
+    if "/" in name:
+        path = name
+    else:
+        folders = command.environment.get("PATH", "").split(":")
+        files = [path for folder in folders if os.path.isfile(path := f"{folder or '.'}/{name}")]
+        if not files:
+            raise Refusal(f"exec: {name!r}: executable file not found in $PATH", NOT_FOUND)
+        path = next((path for path in files if os.access(path, os.X_OK)), files[0])
+    _refuse_magic_links(path)
+    return path
+
+
+def _refuse_magic_links(path: str) -> None:
+    """Refuse a program, or a script's interpreter, behind a magic link such as /proc/self/exe: that is our own.
+
+    Raises Refusal. Whoever could run the host's interpreter inside could later write to its file (CVE-2019-5736).
+    """
+    for _ in range(_MOST_INTERPRETERS):
+        try:
+            fd = openat2(_AT_FDCWD, os.fsencode(path), os.O_RDONLY | os.O_NONBLOCK, RESOLVE_NO_MAGICLINKS)
+            header = os.read(fd, _HEADER_BYTES)
+            os.close(fd)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise Refusal(f"exec: {path!r}: {error.strerror}", NOT_EXECUTABLE) from None
+            return  # execve() will say what is wrong
+        words = header.split(b"\n")[0].removeprefix(b"#!").split()
+        if not header.startswith(b"#!") or not words:
+            return
+        path = os.fsdecode(words[0])
+
+
+def _execute(path: str, command: Command) -> NoReturn:
+    try:
+        os.execve(path, command.args, command.environment)
+    except OSError as error:
+        status = NOT_FOUND if isinstance(error, FileNotFoundError | NotADirectoryError) else NOT_EXECUTABLE
+        raise Refusal(f"exec: {command.args[0]!r}: {error.strerror}", status) from None

@@ -1,0 +1,60 @@
+"""What a container was asked to be: set at its creation, kept in config.json, never changed."""
+
+from typing import Any, NamedTuple
+
+
+class Volume(NamedTuple):
+    """A file or directory of the host seen at `target` inside, with all that is mounted below it."""
+
+    source: str
+    target: str
+    read_only: bool
+
+
+class Tmpfs(NamedTuple):
+    """An empty filesystem in memory at `target`."""
+
+    target: str
+    options: dict[str, str]
+    """Of tmpfs itself: size, mode, uid, gid, nr_inodes, nr_blocks."""
+    flags: list[str]
+    """Of the mount: ro, nosuid, nodev, noexec."""
+
+
+class Config(NamedTuple):
+    """One container. Text that names files holds bytes beyond UTF-8 as surrogates, as sys.argv does."""
+
+    id: str
+    """64 hexadecimal digits."""
+    name: str
+    created_s: float
+    args: list[str]
+    layers: list[str]
+    """Lower directories of the root filesystem, uppermost first."""
+    nested: bool
+    """Whether the state directory may lie in a layer, as it does when that is the host's own root."""
+    hostname: str
+    env: list[str]
+    """K=V, as given: what a container gets in any case isn't here."""
+    user: str
+    workdir: str
+    interactive: bool
+    tty: bool
+    auto_remove: bool
+    network: str
+    """host or none."""
+    volumes: list[Volume]
+    tmpfs: list[Tmpfs]
+
+
+def to_json(config: Config) -> dict[str, Any]:
+    """As a value the json module can write."""
+    return config._asdict()
+
+
+def from_json(value: dict[str, Any]) -> Config:
+    """The reverse of to_json(); keys of a later version are left out."""
+    known = {key: value[key] for key in Config._fields}
+    known["volumes"] = [Volume(*volume) for volume in known["volumes"]]
+    known["tmpfs"] = [Tmpfs(*tmpfs) for tmpfs in known["tmpfs"]]
+    return Config(**known)

@@ -1,0 +1,84 @@
+"""The driver process: serves a container's root filesystem, and cleans up if it outlives the monitor.
+
+It is forked before the container's first process and imports what it needs afterwards, so that both start at once.
+"""
+
+import os
+from typing import NamedTuple, NoReturn
+
+from runtime.container.config import Config
+from runtime.container.descriptors import close_all_but
+from runtime.container.progress import send_failure
+from runtime.container.store import Container, finish, skeleton
+from runtime.errors import FAILURE, SIGNALLED, describe
+
+_KILLED = SIGNALLED + 9
+
+
+class DriverJob(NamedTuple):
+    """What the monitor hands to its child."""
+
+    container: Container
+    config: Config
+    device: int
+    """The union's connection to the kernel."""
+    mounted: int
+    """Pipe that says when the union is mounted, or ends if it never will be."""
+    progress: int
+    lock: int
+    """The container's lock, held only by being open."""
+
+
+def main(job: DriverJob) -> NoReturn:
+    """Serve until the union is unmounted, which the end of the container's mount namespace does."""
+    monitor = os.getppid()
+    close_all_but({0, 1, 2, job.device, job.mounted, job.progress, job.lock})
+    os.chdir("/")
+    status = 0
+    try:
+        _serve(job)
+    except Exception as error:
+        status = FAILURE
+        _report(job, error)
+    if os.getppid() != monitor:
+        finish(job.container, _KILLED, "its monitor process was killed")
+    os._exit(status)
+
+
+def _serve(job: DriverJob) -> None:
+    from unionfs.core.opening import open_union
+    from unionfs.core.options import UnionOptions
+    from unionfs.fuse.serve import serve
+
+    container, config = job.container, job.config
+    layers = [*config.layers, skeleton(container.places)]
+    union = open_union(
+        UnionOptions(
+            lower=tuple(map(os.fsencode, layers)),
+            upper=os.fsencode(container.upper),
+            workdir=os.fsencode(container.workdir),
+            dialect="auto",
+            volatile=config.auto_remove,
+            allow_nested=config.nested,
+        )
+    )
+    if os.read(job.mounted, 1):
+        os.close(job.mounted)
+        serve(union, job.device)
+    union.close()
+
+
+def _report(job: DriverJob, error: Exception) -> None:
+    """Tell the monitor, unless it is gone: then nobody is left to be told."""
+    from unionfs.core.errors import UnionError
+
+    if isinstance(error, UnionError):
+        text = str(error)
+    elif isinstance(error, OSError):
+        text = describe(error)
+    else:
+        text = f"{type(error).__name__}: {error}"
+    try:
+        send_failure(job.progress, FAILURE, f"root filesystem: {text}")
+    except BrokenPipeError:
+        return

@@ -1,0 +1,209 @@
+"""The first process of a container: sets up what the command sees, starts it, then reaps, passes signals on, and
+ends as the command ends (whereupon the kernel ends everything else in the namespace).
+
+It is a Python interpreter of the host that lives among the container's files, so three rules hold. Everything it
+needs is imported before the container's root becomes its own, and import is switched off then. It can't be looked
+into from inside (not dumpable: no /proc/1/exe, no ptrace). It has no descriptor of the host once the command starts.
+"""
+
+import os
+import signal
+import sys
+from typing import NamedTuple, NoReturn
+
+from runtime.container import capabilities, console, network, rootfs, users
+from runtime.container.command import Command, run
+from runtime.container.config import Config
+from runtime.container.descriptors import close_all_but
+from runtime.container.inroot import open_target
+from runtime.container.progress import send_failure, send_started
+from runtime.errors import FAILURE, SIGNALLED, Refusal, describe
+from unionfs.fuse.kernel import detached_mount
+from unionfs.linux import mounts, process
+from unionfs.linux.capset import Caps, capset
+
+_NAMESPACES = process.CLONE_NEWNS | process.CLONE_NEWUTS | process.CLONE_NEWIPC
+_HOST_FILE_BYTES = 1 << 16
+
+
+class Job(NamedTuple):
+    """What the monitor hands to its child: the configuration, and descriptors."""
+
+    config: Config
+    run_directory: str
+    hidden: list[str]
+    """Directories of the host that must look empty inside."""
+    device: int
+    """The union's connection to the kernel."""
+    mounted: int
+    """Pipe on which the driver hears that the union is mounted."""
+    progress: int
+    stdio: tuple[int, int, int]
+    """What the command gets as 0, 1 and 2, unless it gets a terminal."""
+    terminal: int
+    """Socket through which the terminal's master goes to whoever serves it, or -1."""
+    size: tuple[int, int]
+    """Rows and columns of the terminal."""
+
+
+def main(job: Job) -> NoReturn:
+    """Be pid 1. Precondition: all signals are blocked, and the parent has unshared the pid namespace."""
+    try:
+        pid = _start(job)
+    except Refusal as error:
+        _give_up(job, error.status, str(error))
+    except OSError as error:
+        _give_up(job, FAILURE, describe(error))
+    except Exception as error:  # a bug; a traceback would look for our source among the container's files
+        _give_up(job, FAILURE, f"{type(error).__name__}: {error}")
+    os._exit(_wait_for(pid))
+
+
+def _give_up(job: Job, status: int, message: str) -> NoReturn:
+    send_failure(job.progress, status, message)
+    os._exit(status)
+
+
+def _start(job: Job) -> int:
+    """Set everything up and start the command: its pid. Raises Refusal, OSError."""
+    config = job.config
+    process.die_with_parent(signal.SIGKILL)
+    process.make_undumpable()
+    close_all_but({job.device, job.mounted, job.progress, *job.stdio, job.terminal} - {-1})
+    os.umask(0)
+    _leave_the_host(config)
+    scratch = _make_scratch(job)
+    root = _mount_union(job, scratch)
+    prepared = rootfs.prepare()
+    terminal = console.open_terminal(prepared.pts, job.size) if config.tty else None
+    rootfs.attach(root, scratch, prepared, config, job.hidden)
+    user = users.look_up(root, config.user)
+    os.close(open_target(root, os.fsencode(config.workdir), "directory"))
+    if terminal is not None:
+        rootfs.attach_console(root, terminal.number)
+        terminal.hand_over(job.terminal, user.uid)
+    _switch_import_off()
+    rootfs.enter(root)
+    slave = terminal.slave if terminal is not None else -1
+    close_all_but({job.progress, *job.stdio, slave} - {-1})
+    process.drop_bounding_set(capabilities.DEFAULT)
+    capset(Caps(capabilities.DEFAULT, capabilities.DEFAULT, 0))
+    return _fork_command(job, Command(config.args, _environment(config, user), config.workdir, user, slave))
+
+
+def _leave_the_host(config: Config) -> None:
+    process.join_new_keyring()
+    process.unshare(_NAMESPACES)
+    mounts.make_private(b"/")
+    process.sethostname(os.fsencode(config.hostname))
+    if config.network == "none":
+        process.unshare(process.CLONE_NEWNET)
+        network.bring_loopback_up()
+
+
+def _make_scratch(job: Job) -> int:
+    """A filesystem in memory for files of our own making, which only this namespace sees: its root."""
+    place = os.open(job.run_directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    scratch = mounts.fsmount(b"tmpfs", {b"source": b"pyunion", b"mode": b"755", b"size": b"4m"})
+    mounts.move_mount(scratch, place)
+    os.close(place)
+    os.mkdir(b"root", dir_fd=scratch)
+    os.mkdir(b"empty", 0o755, dir_fd=scratch)
+    name = job.config.hostname
+    _write(scratch, b"hostname", os.fsencode(name) + b"\n")
+    _write(scratch, b"hosts", network.hosts(name))
+    _write(scratch, b"resolv.conf", _host_file("/etc/resolv.conf"))
+    return scratch
+
+
+def _mount_union(job: Job, scratch: int) -> int:
+    """Mount the union; nothing of it is touched yet, for that waits until the driver serves."""
+    root = detached_mount(job.device, source=b"pyunion", attributes=mounts.MOUNT_ATTR_NODEV)
+    os.close(job.device)  # whoever holds it while waiting for the driver can't be killed
+    place = os.open(b"root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=scratch)
+    mounts.move_mount(root, place)
+    os.close(place)
+    os.write(job.mounted, b"m")
+    os.close(job.mounted)
+    return root
+
+
+def _host_file(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(_HOST_FILE_BYTES)
+    except FileNotFoundError:
+        return b""
+
+
+def _write(directory: int, name: bytes, content: bytes) -> None:
+    fd = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644, dir_fd=directory)
+    os.write(fd, content)
+    os.close(fd)
+
+
+def _switch_import_off() -> None:
+    """From here on, a forgotten import fails instead of running a file of the container's."""
+    sys.path.clear()
+    sys.path_hooks.clear()
+    sys.meta_path.clear()
+    sys.path_importer_cache.clear()
+
+
+def _environment(config: Config, user: users.User) -> dict[str, str]:
+    environment = {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOSTNAME": config.hostname,
+        "HOME": user.home,
+    }
+    if config.tty:
+        environment["TERM"] = "xterm"
+    for setting in config.env:
+        key, _, value = setting.partition("=")
+        environment[key] = value
+    return environment
+
+
+def _fork_command(job: Job, command: Command) -> int:
+    """Start the command: its pid. Raises Refusal if it can't be executed."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        run(command, job.stdio, writing)
+    os.close(writing)
+    failure = os.read(reading, _HOST_FILE_BYTES)  # end of file: the exec succeeded, and closed it
+    if failure:
+        status, _, message = failure.partition(b" ")
+        raise Refusal(message.decode(errors="replace").strip(), int(status))
+    send_started(job.progress)
+    null = os.open(b"/dev/null", os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    os.closerange(3, 2**31 - 1)
+    return pid
+
+
+def _wait_for(command: int) -> int:
+    """Reap whatever ends and pass on whatever signal comes, until the command ends: its exit status."""
+    while True:
+        received = signal.sigwaitinfo(signal.valid_signals())
+        if received.si_signo != signal.SIGCHLD:
+            os.kill(command, received.si_signo)
+            continue
+        status = _reap(command)
+        if status is not None:
+            code = os.waitstatus_to_exitcode(status)
+            return code if code >= 0 else SIGNALLED - code
+
+
+def _reap(command: int) -> int | None:
+    """Reap all children that have ended; the wait status of the command if it was among them."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return None
+        if pid == command:
+            return status
+        if pid == 0:
+            return None

@@ -1,0 +1,50 @@
+"""What the processes of a container tell upwards through pipes: that the command runs, or why it doesn't.
+
+A message is a line, at most PIPE_BUF long, so that several writers don't mix. The first failure is the cause;
+what comes after it is consequence.
+"""
+
+import os
+from typing import NamedTuple
+
+from runtime.errors import FAILURE, one_line
+
+_MOST_BYTES = 4096  # PIPE_BUF
+_STARTED = b"started\n"
+
+
+class Failure(NamedTuple):
+    """Why the command didn't run, and the exit status that says so."""
+
+    status: int
+    message: str
+
+
+def send_started(fd: int) -> None:
+    """Say that the command runs."""
+    os.write(fd, _STARTED)
+
+
+def send_failure(fd: int, status: int, message: str) -> None:
+    """Say why the command doesn't run."""
+    text = one_line(message).encode(errors="backslashreplace")
+    os.write(fd, b"%d %s\n" % (status, text[: _MOST_BYTES - 16]))
+
+
+class Progress:
+    """The reading end: feed it what the pipe gives."""
+
+    def __init__(self) -> None:
+        self.started = False
+        self.failure: Failure | None = None
+        self._partial = b""
+
+    def feed(self, data: bytes) -> None:
+        """Take in the next bytes."""
+        *lines, self._partial = (self._partial + data).split(b"\n")
+        for line in lines:
+            if line + b"\n" == _STARTED:
+                self.started = True
+            elif self.failure is None:
+                status, _, message = line.partition(b" ")
+                self.failure = Failure(int(status) if status.isdigit() else FAILURE, message.decode(errors="replace"))

@@ -1,0 +1,221 @@
+"""The mounts a container sees, from the union to pivot_root: what its first process does to its own mount namespace.
+
+In three steps, so that the driver starts up meanwhile:
+
+    prepare()  instances of proc, sysfs, tmpfs, devpts and mqueue, attached nowhere yet
+    attach()   waits for the union, then hangs everything into it, each by descriptor
+    enter()    makes it the root; nothing of the host's mounts is left
+
+Targets of our own mounts must have no symlink on their way (an image with /proc as a link is refused); targets the
+user names are walked inside the root (inroot.py). Paths are bytes.
+"""
+
+import os
+import stat
+from contextlib import suppress
+from typing import NamedTuple
+
+from runtime.container.config import Config, Tmpfs, Volume
+from runtime.container.inroot import Kind, open_plain, open_target
+from runtime.errors import Refusal
+from unionfs.linux import mounts
+from unionfs.linux.mounts import MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY
+
+_HARMLESS = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
+_ATTRIBUTES = {
+    "ro": MOUNT_ATTR_RDONLY,
+    "nosuid": MOUNT_ATTR_NOSUID,
+    "nodev": MOUNT_ATTR_NODEV,
+    "noexec": MOUNT_ATTR_NOEXEC,
+}
+
+_DEVICES = ((b"null", 1, 3), (b"zero", 1, 5), (b"full", 1, 7), (b"random", 1, 8), (b"urandom", 1, 9), (b"tty", 5, 0))
+_DEVICE_LINKS = (
+    (b"ptmx", b"pts/ptmx"),
+    (b"fd", b"/proc/self/fd"),
+    (b"stdin", b"/proc/self/fd/0"),
+    (b"stdout", b"/proc/self/fd/1"),
+    (b"stderr", b"/proc/self/fd/2"),
+    (b"core", b"/proc/kcore"),
+)
+_TTY_GROUP = b"5"
+
+# Docker's lists
+_MASKED = (
+    b"proc/acpi",
+    b"proc/asound",
+    b"proc/interrupts",
+    b"proc/kcore",
+    b"proc/keys",
+    b"proc/latency_stats",
+    b"proc/sched_debug",
+    b"proc/scsi",
+    b"proc/timer_list",
+    b"proc/timer_stats",
+    b"sys/devices/virtual/powercap",
+    b"sys/firmware",
+)
+_READ_ONLY = (b"proc/bus", b"proc/fs", b"proc/irq", b"proc/sys", b"proc/sysrq-trigger")
+
+
+class Prepared(NamedTuple):
+    """Detached mounts, as descriptors."""
+
+    proc: int
+    sys: int
+    dev: int
+    pts: int
+    shm: int
+    mqueue: int
+
+
+def prepare() -> Prepared:
+    """Make the kernel's filesystems for this container. Precondition: pid 1 of the new namespaces."""
+    return Prepared(
+        mounts.fsmount(b"proc", {}, _HARMLESS),
+        mounts.fsmount(b"sysfs", {}, _HARMLESS | MOUNT_ATTR_RDONLY),
+        _make_dev(),
+        mounts.fsmount(
+            b"devpts",
+            {b"newinstance": None, b"ptmxmode": b"0666", b"mode": b"0620", b"gid": _TTY_GROUP},
+            MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC,
+        ),
+        mounts.fsmount(b"tmpfs", {b"source": b"shm", b"mode": b"1777", b"size": b"65536k"}, _HARMLESS),
+        mounts.fsmount(b"mqueue", {}, _HARMLESS),
+    )
+
+
+def _make_dev() -> int:
+    dev = mounts.fsmount(
+        b"tmpfs",
+        {b"mode": b"755", b"size": b"65536k"},
+        MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_STRICTATIME,
+    )
+    for name, major, minor in _DEVICES:
+        os.mknod(name, stat.S_IFCHR | 0o666, os.makedev(major, minor), dir_fd=dev)
+    for link, target in _DEVICE_LINKS:
+        os.symlink(target, link, dir_fd=dev)
+    for directory in (b"pts", b"shm", b"mqueue"):
+        os.mkdir(directory, 0o755, dir_fd=dev)
+    return dev
+
+
+def attach(root: int, scratch: int, prepared: Prepared, config: Config, hidden: list[str]) -> None:
+    """Hang all that the container sees into `root`, the mounted union.
+
+    `scratch` is a directory on a filesystem of its own with the files hosts, hostname and resolv.conf and the
+    empty directory `empty`. `hidden` are directories of the host that must look empty if the union shows them.
+    Raises Refusal, OSError.
+    """
+    _attach_plain(root, b"proc", prepared.proc)
+    _attach_plain(root, b"sys", prepared.sys)
+    _attach_plain(root, b"dev", prepared.dev)
+    _attach_plain(root, b"dev/pts", prepared.pts)
+    _attach_plain(root, b"dev/shm", prepared.shm)
+    _attach_plain(root, b"dev/mqueue", prepared.mqueue)
+    _protect(root, scratch)
+    for path in hidden:
+        _cover(root, os.fsencode(path.lstrip("/")), scratch, b"empty")
+    for name in (b"hosts", b"hostname", b"resolv.conf"):
+        _attach_at(root, b"etc/" + name, mounts.open_tree(scratch, name), "file")
+    kernel = {os.fstat(prepared.proc).st_dev, os.fstat(prepared.sys).st_dev}
+    for place in sorted((*config.volumes, *config.tmpfs), key=_depth):
+        if isinstance(place, Volume):
+            _attach_volume(root, place, kernel)
+        else:
+            _attach_tmpfs(root, place, kernel)
+
+
+def attach_console(root: int, terminal: int) -> None:
+    """Show the container's terminal, number `terminal` of its devpts, as /dev/console."""
+    pts = open_plain(root, b"dev/pts")
+    dev = open_plain(root, b"dev")
+    try:
+        os.close(os.open(b"console", os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=dev))
+        _attach_plain(dev, b"console", mounts.open_tree(pts, b"%d" % terminal))
+    finally:
+        os.close(pts)
+        os.close(dev)
+
+
+def enter(root: int) -> None:
+    """Make `root` this namespace's root and forget the old one."""
+    os.fchdir(root)
+    mounts.pivot_root(b".", b".")
+    mounts.umount2(b".", mounts.MNT_DETACH)
+    os.chdir(b"/")
+
+
+def _protect(root: int, scratch: int) -> None:
+    for path in _MASKED:
+        _cover(root, path, scratch, b"empty")
+    for path in _READ_ONLY:
+        with suppress(FileNotFoundError):
+            tree = mounts.open_tree(root, path, recursive=True)
+            mounts.set_attributes(tree, MOUNT_ATTR_RDONLY, recursive=True)
+            _attach_plain(root, path, tree)
+
+
+def _cover(root: int, path: bytes, scratch: int, empty: bytes) -> None:
+    """Hide what is at `path`: a directory by an empty read-only one, a file by our own /dev/null."""
+    try:
+        target = open_plain(root, path)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    try:
+        if stat.S_ISDIR(os.fstat(target).st_mode):
+            cover = mounts.open_tree(scratch, empty)
+            mounts.set_attributes(cover, MOUNT_ATTR_RDONLY)
+        else:
+            cover = mounts.open_tree(root, b"dev/null")
+        _move(cover, target)
+    finally:
+        os.close(target)
+
+
+def _attach_volume(root: int, volume: Volume, kernel: set[int]) -> None:
+    tree = mounts.open_tree(None, os.fsencode(volume.source), recursive=True, follow=True)
+    if volume.read_only:
+        mounts.set_attributes(tree, MOUNT_ATTR_RDONLY, recursive=True)
+    kind: Kind = "directory" if stat.S_ISDIR(os.fstat(tree).st_mode) else "file"
+    _attach_at(root, os.fsencode(volume.target), tree, kind, kernel)
+
+
+def _attach_tmpfs(root: int, tmpfs: Tmpfs, kernel: set[int]) -> None:
+    options = {os.fsencode(key): os.fsencode(value) for key, value in tmpfs.options.items()}
+    attributes = sum(_ATTRIBUTES[flag] for flag in tmpfs.flags)
+    mount = mounts.fsmount(b"tmpfs", {b"source": b"tmpfs", **options}, attributes)
+    _attach_at(root, os.fsencode(tmpfs.target), mount, "directory", kernel)
+
+
+def _attach_at(root: int, path: bytes, mount: int, kind: Kind, refused: set[int] = frozenset()) -> None:  # type: ignore[assignment]
+    """Attach `mount` where `path` leads to inside `root`, which must not be on a filesystem of `refused`."""
+    target = open_target(root, path, kind)
+    try:
+        if os.fstat(target).st_dev in refused:
+            raise Refusal(f"mount target {os.fsdecode(path)} leads into /proc or /sys")
+        _move(mount, target)
+    finally:
+        os.close(target)
+
+
+def _attach_plain(root: int, path: bytes, mount: int) -> None:
+    """Attach `mount` at a path of our own; it stays open."""
+    try:
+        target = open_plain(root, path)
+    except OSError as error:
+        reason = error.strerror
+        raise Refusal(f"cannot mount /{os.fsdecode(path)} of the root filesystem: {reason}") from None
+    try:
+        mounts.move_mount(mount, target)
+    finally:
+        os.close(target)
+
+
+def _move(mount: int, target: int) -> None:
+    mounts.move_mount(mount, target)
+    os.close(mount)
+
+
+def _depth(place: Volume | Tmpfs) -> int:
+    return place.target.count("/")

@@ -1,0 +1,58 @@
+"""Removal of directory trees that strangers filled."""
+
+import os
+from contextlib import suppress
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def remove_tree(path: str) -> None:
+    """Remove the directory `path` and all below it; nothing happens if it is absent.
+
+    Follows no symlink and holds two descriptors however deep the tree is: a directory with content is moved up to
+    `path` and emptied there. (shutil.rmtree recurses at every level, and a container can make more than Python allows.)
+    """
+    try:
+        top = os.open(path, _DIRECTORY)
+    except FileNotFoundError:
+        return
+    try:
+        _empty(top)
+    finally:
+        os.close(top)
+    with suppress(FileNotFoundError):
+        os.rmdir(path)
+
+
+def _empty(top: int) -> None:
+    prefix = os.urandom(8).hex()  # a name that nobody inside could have foreseen
+    moved = 0
+    waiting = ["."]
+    while waiting:
+        name = waiting.pop()
+        directory = os.open(name, _DIRECTORY, dir_fd=top)
+        try:
+            for child in _remove_what_is_simple(directory):
+                moved += 1
+                waiting.append(f"{prefix}-{moved}")
+                os.rename(child, waiting[-1], src_dir_fd=directory, dst_dir_fd=top)
+        finally:
+            os.close(directory)
+        if name != ".":
+            os.rmdir(name, dir_fd=top)
+
+
+def _remove_what_is_simple(directory: int) -> list[str]:
+    """Remove files and empty directories; the names of the other directories."""
+    with os.scandir(directory) as entries:
+        found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    full = []
+    for name, is_dir in found:
+        if not is_dir:
+            os.unlink(name, dir_fd=directory)
+            continue
+        try:
+            os.rmdir(name, dir_fd=directory)
+        except OSError:  # ENOTEMPTY, or EEXIST as some filesystems say it
+            full.append(name)
+    return full

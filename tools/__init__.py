@@ -1,0 +1,1 @@
+"""The `pyunion` command, and the tools on layers."""

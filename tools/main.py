@@ -1,0 +1,102 @@
+"""The `pyunion` command: a table of verbs, each module imported only when its verb is used.
+
+This module is on the way to a container's first instruction, so it imports next to nothing.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, cast
+
+from runtime.cli.options import HELP, Option, Parsed, parse, usage
+from runtime.errors import FAILURE, Refusal, UsageError
+from runtime.places import Places, default_places
+
+
+class Verb(NamedTuple):
+    """Who does a verb: `function` of `module`. Those that keep containers also get the Places."""
+
+    module: str
+    function: str
+    help: str
+    keeps_containers: bool = True
+
+
+VERBS = {
+    "run": Verb("runtime.cli.run", "run", "make a container and run a command in it"),
+    "start": Verb("runtime.cli.run", "start", "run the command of a stopped container again"),
+    "ps": Verb("runtime.cli.containers", "ps", "list containers"),
+    "rm": Verb("runtime.cli.containers", "rm", "remove containers"),
+    "diff": Verb("runtime.cli.containers", "diff", "list what a container changed in its root filesystem"),
+    "mount": Verb("unionfs.cli.mount", "main", "mount a union of directories", keeps_containers=False),
+    "umount": Verb("unionfs.cli.mount", "umount", "unmount a union", keeps_containers=False),
+}
+
+OPTIONS = (
+    Option("root", "where containers are kept (default: /var/lib/pyunion, or $XDG_DATA_HOME/pyunion)", "", "DIR"),
+    Option("runroot", "where what doesn't outlive a reboot is kept (default: /run/pyunion)", "", "DIR"),
+    Option("version", "print the version and exit"),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; the exit status of the command."""
+    try:
+        return _dispatch(parse(sys.argv[1:] if arguments is None else arguments, OPTIONS))
+    except UsageError as error:
+        print(f"pyunion: {error}\nSee 'pyunion --help'.", file=sys.stderr)
+        return error.status
+    except BrokenPipeError:
+        # whoever read our output has left; Python would complain again when it flushes
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return FAILURE
+
+
+def _dispatch(options: Parsed) -> int:
+    if options.on(HELP.name) or not (options.words or options.on("version")):
+        print(_help())
+        return 0 if options.on(HELP.name) else FAILURE
+    if options.on("version"):
+        from importlib.metadata import version
+
+        print(f"pyunion {version('pyunion')}")
+        return 0
+    name, *rest = options.words
+    verb = VERBS.get(name)
+    if verb is None:
+        raise UsageError(f"unknown command: {name}")
+    return _call(name, verb, rest, _places(options))
+
+
+def _call(name: str, verb: Verb, rest: list[str], places: Places) -> int:
+    module = __import__(verb.module, fromlist=[verb.function])
+    function = getattr(module, verb.function)
+    if not verb.keeps_containers:
+        return cast(Callable[[list[str]], int], function)(rest)
+    try:
+        return cast(Callable[[list[str], Places], int], function)(rest, places)
+    except UsageError as error:
+        print(f"pyunion {name}: {error}\nSee 'pyunion {name} --help'.", file=sys.stderr)
+        return error.status
+    except Refusal as error:
+        print(f"pyunion {name}: {error}", file=sys.stderr)
+        return error.status
+
+
+def _places(options: Parsed) -> Places:
+    root, runroot = default_places()
+    return Places(
+        os.path.abspath(options.one("root", root)),
+        os.path.abspath(options.one("runroot", runroot)),
+    )
+
+
+def _help() -> str:
+    width = max(map(len, VERBS))
+    verbs = "\n".join(f"  {name:<{width}}  {verb.help}" for name, verb in VERBS.items())
+    about = f"A union filesystem in userspace, and containers on it.\n\nCommands:\n{verbs}"
+    return usage("pyunion [OPTIONS] COMMAND [ARG...]", about, OPTIONS)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

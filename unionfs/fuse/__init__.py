@@ -1,0 +1,1 @@
+"""The front doors: kernel requests come in here and go down to the verbs of the core."""

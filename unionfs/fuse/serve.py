@@ -1,0 +1,67 @@
+"""Serving a mounted connection until it ends: the work of a driver process. Imports trio and pyfuse3 (0.2 s)."""
+
+import os
+import resource
+import signal
+
+import trio
+
+from unionfs.core.union import Union
+from unionfs.fuse import kernel, pyfuse3_ops
+from unionfs.fuse.loop import Loop
+
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+FOREVER_S = pyfuse3_ops.FOREVER_S
+
+
+def serve(union: Union, fd: int, target: bytes | None = None, *, timeout_s: float = FOREVER_S) -> None:
+    """Answer the requests that come from `fd`; return when the filesystem was unmounted, and `fd` is closed.
+
+    On SIGTERM, SIGINT or SIGHUP `target`, the absolute path where it is mounted, is unmounted, in use or not; without
+    it the connection is dropped. `timeout_s` is how long the kernel may keep names and attributes.
+    Call it in the main thread of a process that does nothing else: it changes the umask and the limit of open files.
+    """
+    os.umask(0)  # the kernel has applied the caller's
+    _raise_file_limit()
+    trio.run(_serve, union, fd, target, timeout_s)
+
+
+def _raise_file_limit() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+async def _serve(union: Union, fd: int, target: bytes | None, timeout_s: float) -> None:
+    loop = Loop()
+    pyfuse3_ops.attach(pyfuse3_ops.UnionOperations(union, loop, timeout_s), fd, loop)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_end_on_signal, target, loop)
+            if target is not None:
+                nursery.start_soon(_set_read_ahead, target, loop)
+            await pyfuse3_ops.serve_session()
+            nursery.cancel_scope.cancel()
+    finally:
+        pyfuse3_ops.close_session()
+
+
+async def _end_on_signal(target: bytes | None, loop: Loop) -> None:
+    with trio.open_signal_receiver(*_ENDING) as signals:
+        async for _ in signals:
+            break
+    if target is not None:
+        with loop.sleep():  # requests are served meanwhile: the last unmount writes dirty pages back
+            await trio.to_thread.run_sync(_unmount, target, abandon_on_cancel=True)
+    pyfuse3_ops.end_session()
+
+
+def _unmount(target: bytes) -> None:
+    try:
+        kernel.unmount(target)
+    except OSError:
+        return  # somebody else did, or it isn't ours to unmount: dropping the connection ends it all the same
+
+
+async def _set_read_ahead(target: bytes, loop: Loop) -> None:
+    with loop.sleep():
+        await trio.to_thread.run_sync(kernel.set_read_ahead, target, abandon_on_cancel=True)

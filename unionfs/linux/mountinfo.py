@@ -1,0 +1,38 @@
+"""What is mounted where in this namespace, from /proc/self/mountinfo (Documentation/filesystems/proc.rst, 3.5)."""
+
+import re
+from typing import NamedTuple
+
+_ESCAPE = re.compile(rb"\\([0-7]{3})")
+
+
+class Mount(NamedTuple):
+    """One line of mountinfo."""
+
+    device: bytes
+    """b"MAJOR:MINOR", also the name of its backing-device folder in /sys/class/bdi."""
+    target: bytes
+    fstype: bytes
+    source: bytes
+
+
+def parse(line: bytes) -> Mount:
+    """Read one line. Blanks and backslashes in names are octal escapes in it."""
+    before, _, after = line.partition(b" - ")
+    fields = before.split(b" ")
+    fstype, source = after.split(b" ")[:2]
+    return Mount(fields[2], _unescape(fields[4]), fstype, _unescape(source))
+
+
+def topmost(target: bytes) -> Mount | None:
+    """The mount that is seen at `target`, an absolute path without symlinks; None if none has its root there."""
+    found = None
+    with open("/proc/self/mountinfo", "rb") as lines:
+        for line in lines:
+            if b" - " in line and (mount := parse(line)).target == target:
+                found = mount
+    return found
+
+
+def _unescape(name: bytes) -> bytes:
+    return _ESCAPE.sub(lambda match: bytes([int(match[1], 8)]), name)

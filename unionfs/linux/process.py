@@ -1,0 +1,74 @@
+"""What a process can do to itself: leave namespaces, die with its parent, hide its memory, give up capabilities."""
+
+import ctypes
+import os
+
+from unionfs.linux.libc import check, libc
+
+# include/uapi/linux/sched.h
+CLONE_NEWNS = 0x00020000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
+# include/uapi/linux/prctl.h
+_PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
+_PR_CAPBSET_DROP = 24
+_PR_CAP_AMBIENT = 47
+_PR_CAP_AMBIENT_CLEAR_ALL = 4
+
+_KEYCTL_JOIN_SESSION_KEYRING = 1
+_NR_KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "ppc64le": 271, "s390x": 280}
+
+
+def unshare(flags: int) -> None:
+    """Move this process into new namespaces (CLONE_NEW*); of CLONE_NEWPID, only its children.
+
+    Raises OSError: EPERM, ENOSPC (a limit of namespaces), EINVAL (a kind this kernel lacks).
+    """
+    check(libc.unshare(flags))
+
+
+def die_with_parent(signal: int) -> None:
+    """Have the kernel send this process `signal` when its parent's thread ends.
+
+    A parent that ended before is not noticed: ask afterwards. Lost when an exec gains privileges.
+    """
+    _prctl(_PR_SET_PDEATHSIG, signal)
+
+
+def make_undumpable() -> None:
+    """Close this process's /proc entries (exe, fd, mem, ...) and ptrace to all without CAP_SYS_PTRACE, until an exec."""
+    _prctl(_PR_SET_DUMPABLE, 0)
+
+
+def drop_bounding_set(keep: int) -> None:
+    """Take every capability that isn't in the mask `keep` from what this process can ever gain, and the ambient set.
+
+    Raises OSError: EPERM (CAP_SETPCAP is missing).
+    """
+    with open("/proc/sys/kernel/cap_last_cap", "rb") as file:
+        last = int(file.read())
+    for capability in range(last + 1):
+        if not keep >> capability & 1:
+            _prctl(_PR_CAPBSET_DROP, capability)
+    _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
+
+
+def sethostname(name: bytes) -> None:
+    """Name the machine of this UTS namespace: at most 64 bytes, else EINVAL."""
+    check(libc.sethostname(name, len(name)), name)
+
+
+def join_new_keyring() -> None:
+    """Leave the caller's session keyring for an empty one. A kernel without keyrings has none to leave."""
+    number = _NR_KEYCTL.get(os.uname().machine)
+    if number is not None:
+        libc.syscall(number, _KEYCTL_JOIN_SESSION_KEYRING, None, 0, 0, 0)
+
+
+def _prctl(option: int, argument: int) -> None:
+    zero = ctypes.c_ulong(0)
+    check(libc.prctl(option, ctypes.c_ulong(argument), zero, zero, zero))
