@@ -44,21 +44,21 @@ DEFAULT_SOURCES = (
 INSTALL = "apt-get -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 install"
 
 SCRIPTS = {
-    "python": f"{INSTALL} python3 git sqlite3 && apt-get clean",
-    "compiler": f"{INSTALL} gcc libc6-dev make && apt-get clean",
+    "python": f"{INSTALL} python3 git sqlite3; apt-get clean",
+    "compiler": f"{INSTALL} gcc libc6-dev make; apt-get clean",
     "removed": """
         rm -r /usr/share/doc /etc/terminfo
         rm /usr/bin/perl5* /usr/share/common-licenses/GPL /etc/motd /usr/lib/python3.11/pdb.py
-        rm -r /usr/share/locale && mkdir -m 2751 /usr/share/locale && echo new > /usr/share/locale/only
+        rm -r /usr/share/locale; mkdir -m 2751 /usr/share/locale; echo new > /usr/share/locale/only
     """,
     "app": f"""
-        mkdir -p /opt/app && cp -a /usr/lib/python3.11/. /opt/app/ && rm -rf /opt/app/test
-        cd /opt && mkdir odd && cd odd
-        echo one > name && ln name second && mkdir deep && ln name deep/third && ln -s ../app/os.py link
-        mkfifo -m 640 fifo && mknod -m 620 null c 1 3 && mknod -m 660 disk b 7 200
-        echo data > owned && chown 1234:4321 owned && chmod 6754 owned && touch -d 2001-02-03T04:05:06.7 owned
-        dd if=/dev/zero of=sparse bs=1 count=1 seek=8M status=none && echo end >> sparse
-        mkdir sticky && chmod 3777 sticky
+        mkdir -p /opt/app; cp -a /usr/lib/python3.11/. /opt/app/; rm -rf /opt/app/test
+        cd /opt; mkdir odd; cd odd
+        echo one > name; ln name second; mkdir deep; ln name deep/third; ln -s ../app/os.py link
+        mkfifo -m 640 fifo; mknod -m 620 null c 1 3; mknod -m 660 disk b 7 200
+        echo data > owned; chown 1234:4321 owned; chmod 6754 owned; touch -d 2001-02-03T04:05:06.7 owned
+        dd if=/dev/zero of=sparse bs=1 count=1 seek=8M status=none; echo end >> sparse
+        mkdir sticky; chmod 3777 sticky
         printf 'x' > "$(printf 'colon:comma,back\\\\slash new\\nline \\377')"
         python3 - <<'PYTHON'
 import os, struct
@@ -70,7 +70,7 @@ os.setxattr('acl', 'system.posix_acl_default', acl)
 os.setxattr('owned', 'user.note', b'\\x00binary\\xff')
 os.setxattr('name', 'security.capability', struct.pack('<IIIII', 0x02000001, 1 << 10, 0, 0, 0))
 PYTHON
-        mv /usr/lib/python3.11/lib2to3 /opt/odd/moved && echo new > /opt/odd/moved/added
+        mv /usr/lib/python3.11/xmlrpc /opt/odd/moved; echo new > /opt/odd/moved/added
         {INSTALL} --download-only bc
     """,
 }
