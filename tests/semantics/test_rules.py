@@ -20,6 +20,7 @@ from tests.support import needs
 pytestmark = [needs.root]
 
 TIMES = frozenset({"mtime_ns"})
+MIB_IN_BLOCKS = 2048
 NOREPLACE, EXCHANGE, WHITEOUT = 1, 2, 4
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -87,7 +88,6 @@ def test_6_7_9_12_13_14_whiteouts_and_opaque_directories(tmp_path):
         opaque(one / "opaque")
         put(four / "opaque2/old", "x")
         opaque(two / "opaque2")
-        whiteout(two / "opaque2/needless")
 
     def act(root):
         return (
@@ -148,7 +148,7 @@ def test_16_long_names(tmp_path):
         put(root / ("n" * 255), "x")
         return outcome(os.stat, root / ("n" * 256)), names(root), os.statvfs(root).f_namemax
 
-    run_beside(tmp_path, lambda layers: put(layers[0] / ("l" * 255)) and None, act, ignore=TIMES)
+    run_beside(tmp_path, lambda layers: put(layers[0] / ("l" * 255)), act, ignore=TIMES)
 
 
 def test_17_to_23_listings(tmp_path):
@@ -212,7 +212,7 @@ def test_26_truncating_open_copies_no_data(tmp_path):
         os.close(fd)
         return size, (root.parent / "upper/f").stat().st_size
 
-    run_beside(tmp_path, lambda layers: put(layers[0] / "f", "x" * 100_000) and None, act, ignore=TIMES)
+    run_beside(tmp_path, lambda layers: put(layers[0] / "f", "x" * 100_000), act, ignore=TIMES)
 
 
 def test_29_30_copy_up_keeps_everything(tmp_path):
@@ -240,7 +240,7 @@ def test_29_30_copy_up_keeps_everything(tmp_path):
         os.close(os.open(root / "holes", os.O_RDWR))
         upper = root.parent / "upper"
         return (
-            (upper / "holes").stat().st_blocks < 1000,
+            (upper / "holes").stat().st_blocks <= 2 * MIB_IN_BLOCKS,
             [(upper / p).stat().st_mtime_ns for p in ("private", "private/dir", "private/dir/file", "holes")],
             (root / "private/dir/file").stat().st_mtime_ns,
         )
@@ -280,7 +280,7 @@ def test_38_40_68_old_descriptors_see_new_data_and_numbers_stay(tmp_path):
         os.rename(root / "f", moved)
         return seen, before == os.stat(moved).st_ino
 
-    run_beside(tmp_path, lambda layers: put(layers[1] / "f", "old data") and None, act, ignore=TIMES)
+    run_beside(tmp_path, lambda layers: put(layers[1] / "f", "old data"), act, ignore=TIMES)
 
 
 def test_39_old_mappings_see_new_data(tmp_path, union_mount):
@@ -356,7 +356,7 @@ def test_53_deleted_open_files_go_on(tmp_path):
 
     def act(root):
         put(root / "upper", "upper data")
-        seen = []
+        seen: list[object] = []
         for name in ("upper", "lower"):
             fd = os.open(root / name, os.O_RDWR)
             os.unlink(root / name)
@@ -561,7 +561,7 @@ def test_84_syncing_works_on_either_layer(tmp_path):
         os.fsync(fd)
         os.close(fd)
 
-    run_beside(tmp_path, lambda layers: put(layers[1] / "f", "x") and None, act, ignore=TIMES)
+    run_beside(tmp_path, lambda layers: put(layers[1] / "f", "x"), act, ignore=TIMES)
 
 
 def test_89_locks_conflict_across_copy_up(tmp_path):
@@ -571,9 +571,11 @@ def test_89_locks_conflict_across_copy_up(tmp_path):
         second = os.open(root / "f", os.O_RDWR)
         seen = outcome(fcntl.flock, second, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.close(first)
-        return seen, outcome(fcntl.flock, second, fcntl.LOCK_EX | fcntl.LOCK_NB), os.close(second)
+        again = outcome(fcntl.flock, second, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(second)
+        return seen, again
 
-    run_beside(tmp_path, lambda layers: put(layers[1] / "f", "x") and None, act, ignore=TIMES)
+    run_beside(tmp_path, lambda layers: put(layers[1] / "f", "x"), act, ignore=TIMES)
 
 
 @pytest.mark.parametrize("name", [b"\xff\xfe", b"new\nline", b"sp ace", b"co:lon,comma\\", "ünï".encode(), b"-"])

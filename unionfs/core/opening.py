@@ -82,7 +82,8 @@ def _assemble(
     for layer in layers:
         root.parts.append(UpperPart(layer, root) if layer.is_upper else DirPart(layer, b""))
     inodes.add(root)
-    return Union(options, tuple(layers), dialect, fds, origins, inodes, root, workdir, locks)
+    name_max = os.fstatvfs(layers[0].root).f_namemax
+    return Union(options, tuple(layers), dialect, fds, origins, inodes, root, name_max, workdir, locks)
 
 
 def _check_options(options: UnionOptions) -> None:

@@ -42,17 +42,23 @@ class _Step(NamedTuple):
 
 
 def find(
-    fds: DirFds, dialect: Dialect, parts: Sequence[DirPart], roots: Sequence[DirPart], name: bytes
+    fds: DirFds,
+    dialect: Dialect,
+    parts: Sequence[DirPart],
+    roots: Sequence[DirPart],
+    name: bytes,
+    holding: Sequence[DirPart] | None = None,
 ) -> Found | None:
     """Look up `name` in the directory made of `parts`; `roots` are the shares of the lower layers in the root.
 
+    `holding` are those of `parts` that have the name, where that is known: the others aren't asked for it.
     None: no such name. Raises OSError of the layers (EIO, EACCES, ENAMETOOLONG, …).
     """
     below: Sequence[bytes] = (name,)
     bottom = roots[-1].layer.index if roots else 0
     top: tuple[os.stat_result, DirPart] | None = None
     merged: list[DirPart] = []
-    queue = list(parts)
+    queue = list(parts if holding is None else holding)
     while queue:
         part = queue.pop(0)
         step = _follow(fds, dialect, part, below, is_bottom=part.layer.index == bottom)
@@ -65,8 +71,10 @@ def find(
         if step.stop:
             break
         if step.from_root:
-            queue = [root for root in roots if root.layer.index > part.layer.index]
-        below = step.below
+            parts = roots
+        if step.below != below:
+            below = step.below
+            queue = [other for other in parts if other.layer.index > part.layer.index]
     return Found(*top, tuple(merged)) if top is not None else None
 
 

@@ -46,7 +46,9 @@ def child(union: Union, parent: Dir, name: bytes) -> Node:
 def child_attr(union: Union, parent: Dir, name: bytes) -> tuple[Node, StatLike]:
     """As `child`, with its attributes."""
     node, found = _child(union, parent, name)
-    return node, attr(union, node) if found is None else shown(union, node, found.st)
+    if found is None or real_id(found.st) != node.real:  # a lower name of what was copied up through another
+        return node, attr(union, node)
+    return node, shown(union, node, found.st)
 
 
 def peek(union: Union, parent: Dir, name: bytes) -> Node | None:
@@ -61,6 +63,8 @@ def _child(union: Union, parent: Dir, name: bytes) -> tuple[Node, Found | None]:
     node = parent.children.get(name)
     if node is not None:
         return node, None
+    if len(name) > union.name_max:
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), name)
     found = _find(union, parent, name)
     if found is None:
         raise no_such_name(name)
@@ -70,14 +74,14 @@ def _child(union: Union, parent: Dir, name: bytes) -> tuple[Node, Found | None]:
 def _find(union: Union, parent: Dir, name: bytes) -> Found | None:
     if parent.dead or union.dialect.is_reserved(name):
         return None
-    parts: Sequence[DirPart] = parent.parts
+    holding: Sequence[DirPart] | None = None
     if parent.is_merged and (parent.index is not None or _index_pays(union, parent)):
         entry = listing(union, parent).get(name)
         if entry is None:
             return None
         upper = parent.upper
-        parts = (upper, *entry.below) if upper is not None and entry.upper else entry.below
-    return find(union.fds, union.dialect, parts, union.lower_roots, name)
+        holding = (upper, *entry.below) if upper is not None and entry.upper else entry.below
+    return find(union.fds, union.dialect, parent.parts, union.lower_roots, name, holding)
 
 
 def _index_pays(union: Union, parent: Dir) -> bool:

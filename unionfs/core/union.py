@@ -25,6 +25,8 @@ class Union:
     origins: Origins
     inodes: InodeTable
     root: Dir
+    name_max: int
+    """Bytes in the longest name."""
     workdir: Workdir | None
     """None: read-only."""
     locks: tuple[int, ...] = ()

@@ -46,6 +46,9 @@ def request(
             raise
         except Exception as error:
             raise pyfuse3.FUSEError(errno_of(error)) from None
+        finally:
+            if self.changed:
+                self.tell_changes()
 
     return answered
 
@@ -61,9 +64,20 @@ class UnionOperations(pyfuse3.Operations):
         self.enable_acl = union.options.acl and union.options.xattrs
         self._union = union
         self._nodes = union.inodes
+        self.changed = union.changed
         self._drive = Driver(loop).drive
         self._data = Data(union, loop)
         self._timeout_s = timeout_s
+
+    def tell_changes(self) -> None:
+        """Have the kernel ask again for attributes that a verb changed without being about them."""
+        for node in self.changed:
+            nodeid = pyfuse3.ROOT_INODE if node is self._union.root else node.ino
+            try:
+                pyfuse3.invalidate_inode(nodeid, attr_only=True)
+            except FileNotFoundError:
+                continue  # the kernel doesn't know it, or not any more
+        self.changed.clear()
 
     def _node(self, nodeid: int) -> Node:
         if nodeid == pyfuse3.ROOT_INODE:
