@@ -6,8 +6,8 @@ A process that waits for the end of our stderr, or of a pipe it leaked to us, mu
 import os
 from collections.abc import Iterable
 
-from unionfs.core.union import Union
 from unionfs.fuse import kernel
+from unionfs.fuse.mounting import Connection
 
 _SYSLOG = "/dev/log"
 
@@ -18,10 +18,10 @@ def open_descriptors() -> list[int]:
     return [fd for fd in found if fd > 2 and _is_open(fd)]
 
 
-def fork_driver(union: Union, fd: int, target: bytes, *, inherited: Iterable[int] = (), timeout_s: float) -> int:
-    """Fork the driver of `union`, mounted through `fd` on `target`, and give its pid.
+def fork_driver(connection: Connection, *, inherited: Iterable[int] = (), timeout_s: float) -> int:
+    """Fork the driver of `connection`, and give its pid.
 
-    `inherited` are descriptors it closes. The caller closes its own `fd` and `union`, or exits.
+    `inherited` are descriptors it closes. The caller closes its own copies of the connection's, or exits.
     """
     pid = os.fork()
     if pid:
@@ -29,18 +29,19 @@ def fork_driver(union: Union, fd: int, target: bytes, *, inherited: Iterable[int
     status = 1
     try:
         detach(inherited)
-        status = run(union, fd, target, timeout_s=timeout_s)
+        status = run(connection, timeout_s=timeout_s)
     finally:
         os._exit(status)
 
 
-def run(union: Union, fd: int, target: bytes, *, timeout_s: float, debug: bool = False, detached: bool = True) -> int:
+def run(connection: Connection, *, timeout_s: float, debug: bool = False, detached: bool = True) -> int:
     """Serve until unmounted: the exit status. A driver that fails leaves no dead mount behind."""
     log_to(detached=detached, debug=debug)
+    union, fd, target = connection
     try:
         from unionfs.fuse.serve import serve
 
-        serve(union, fd, target, timeout_s=timeout_s)
+        serve(union, fd, target, timeout_s=timeout_s, debug=debug)
     except BaseException:
         import logging
 

@@ -6,9 +6,16 @@ holds it while it waits for the mount itself can't be killed. Kernel: fs/fuse/in
 """
 
 import array
+import errno
 import os
 
 from unionfs.linux import mountinfo, mounts
+
+FOREVER_S = 1e9
+"""What to say when the kernel may keep a name or attributes until it is told otherwise."""
+
+SUBTYPE = b"pyunionfs"
+"""Mount tables show our mounts as fuse.pyunionfs."""
 
 _DEVICE = "/dev/fuse"
 _FUSERMOUNT = (b"fusermount3", b"fusermount")
@@ -24,7 +31,7 @@ def detached_mount(
     fd: int,
     *,
     source: bytes,
-    subtype: bytes = b"pyunionfs",
+    subtype: bytes = SUBTYPE,
     attributes: int = 0,
     allow_other: bool = True,
     options: dict[bytes, bytes | None] | None = None,
@@ -55,7 +62,7 @@ def mount_device(
     target: bytes,
     *,
     source: bytes,
-    subtype: bytes = b"pyunionfs",
+    subtype: bytes = SUBTYPE,
     attributes: int = 0,
     allow_other: bool = True,
     options: dict[bytes, bytes | None] | None = None,
@@ -77,8 +84,7 @@ def mount_device(
 def fusermount_device(target: bytes, words: list[bytes]) -> int:
     """Have fusermount3, which is set-uid root, mount on `target`; the connection's descriptor.
 
-    `words` are its -o options; values with commas can't be given. What it complains about it says on stderr.
-    Raises OSError: ENOENT (not installed), EPERM (it refused).
+    `words` are its -o options. Raises OSError: ENOENT (not installed), EPERM (it refused, in its own words).
     """
     from socket import AF_UNIX, CMSG_LEN, SOCK_STREAM, socketpair
 
@@ -91,20 +97,35 @@ def fusermount_device(target: bytes, words: list[bytes]) -> int:
         fd = array.array("i", data)[0]
         os.set_inheritable(fd, False)
         return fd
-    raise PermissionError(1, "fusermount3 refused")
+    raise PermissionError(errno.EPERM, "fusermount3 refused")
 
 
-def fusermount_unmount(target: bytes) -> None:
-    """Have fusermount3 unmount `target`, in use or not. Raises OSError: ENOENT (not installed), EPERM (it refused)."""
-    _run_fusermount([b"-u", b"-z", b"-q", b"--", target], None)
+def unmount(target: bytes, *, lazy: bool = True) -> None:
+    """Unmount `target`, by our own power or fusermount3's; if `lazy` also when it is in use.
 
-
-def unmount(target: bytes) -> None:
-    """Unmount `target`, in use or not, by our own power or fusermount3's. Raises OSError: EINVAL, EPERM."""
+    Raises OSError: EINVAL (nothing is mounted there), EBUSY, EPERM (fusermount3 refused, or is not installed).
+    """
     try:
-        mounts.umount2(target, mounts.MNT_DETACH)
+        mounts.umount2(target, mounts.MNT_DETACH if lazy else 0)
     except PermissionError:
-        fusermount_unmount(target)
+        try:
+            _run_fusermount([b"-u", *([b"-z"] if lazy else []), b"--", target], None)
+        except FileNotFoundError:
+            raise PermissionError(errno.EPERM, "not permitted without fusermount3 (package fuse3)", target) from None
+
+
+def unmount_union(target: bytes, *, lazy: bool = False) -> None:
+    """The same for a mount that must be one of ours. Raises OSError: EINVAL if it isn't, in clear words."""
+    mounted = mountinfo.topmost(target)
+    if mounted is None or mounted.fstype != b"fuse." + SUBTYPE:
+        what = "nothing" if mounted is None else f"{os.fsdecode(mounted.fstype)}, not a union,"
+        raise OSError(errno.EINVAL, f"{what} is mounted there", target)
+    try:
+        unmount(target, lazy=lazy)
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        raise OSError(errno.EBUSY, "in use: end what uses it, or unmount it lazily (-l)", target) from None
 
 
 def set_read_ahead(target: bytes) -> None:
@@ -133,12 +154,19 @@ def _run_fusermount(arguments: list[bytes], channel: int | None) -> None:
         environment[b"_FUSE_COMMFD"] = b"%d" % channel
         os.set_inheritable(channel, True)
     for program in _FUSERMOUNT:
-        try:
-            pid = os.posix_spawnp(program, [program, *arguments], environment)
-        except FileNotFoundError:
-            continue
+        complaints, theirs = os.pipe()
+        with open(complaints, "rb") as reader:
+            try:
+                redirect = [(os.POSIX_SPAWN_DUP2, theirs, 2)]
+                pid = os.posix_spawnp(program, [program, *arguments], environment, file_actions=redirect)
+            except FileNotFoundError:
+                continue
+            finally:
+                os.close(theirs)
+            said = reader.read()
         _, status = os.waitpid(pid, 0)
         if os.waitstatus_to_exitcode(status):
-            raise PermissionError(1, f"{program.decode()} refused")
+            lines = os.fsdecode(said).strip().splitlines() or [f"{program.decode()} refused"]
+            raise PermissionError(errno.EPERM, "; ".join(lines))
         return
-    raise FileNotFoundError(2, "not installed", _FUSERMOUNT[0])
+    raise FileNotFoundError(errno.ENOENT, "not installed", _FUSERMOUNT[0])

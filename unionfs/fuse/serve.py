@@ -7,23 +7,24 @@ import signal
 import trio
 
 from unionfs.core.union import Union
-from unionfs.fuse import kernel, pyfuse3_ops
+from unionfs.fuse import kernel, pyfuse3_ops, trace
 from unionfs.fuse.loop import Loop
-
-_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-FOREVER_S = pyfuse3_ops.FOREVER_S
+from unionfs.fuse.mounting import ENDING_SIGNALS
 
 
-def serve(union: Union, fd: int, target: bytes | None = None, *, timeout_s: float = FOREVER_S) -> None:
+def serve(
+    union: Union, fd: int, target: bytes | None = None, *, timeout_s: float = kernel.FOREVER_S, debug: bool = False
+) -> None:
     """Answer the requests that come from `fd`; return when the filesystem was unmounted, and `fd` is closed.
 
     On SIGTERM, SIGINT or SIGHUP `target`, the absolute path where it is mounted, is unmounted, in use or not; without
-    it the connection is dropped. `timeout_s` is how long the kernel may keep names and attributes.
+    it the connection is dropped. `timeout_s` is how long the kernel may keep names and attributes. With `debug` every
+    request is logged.
     Call it in the main thread of a process that does nothing else: it changes the umask and the limit of open files.
     """
     os.umask(0)  # the kernel has applied the caller's
     _raise_file_limit()
-    trio.run(_serve, union, fd, target, timeout_s)
+    trio.run(_serve, union, fd, target, timeout_s, debug)
 
 
 def _raise_file_limit() -> None:
@@ -31,9 +32,12 @@ def _raise_file_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def _serve(union: Union, fd: int, target: bytes | None, timeout_s: float) -> None:
+async def _serve(union: Union, fd: int, target: bytes | None, timeout_s: float, debug: bool) -> None:
     loop = Loop()
-    pyfuse3_ops.attach(pyfuse3_ops.UnionOperations(union, loop, timeout_s), fd, loop)
+    operations = pyfuse3_ops.UnionOperations(union, loop, timeout_s)
+    if debug:
+        trace.trace(operations)
+    pyfuse3_ops.attach(operations, fd, loop)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_end_on_signal, target, loop)
@@ -46,7 +50,8 @@ async def _serve(union: Union, fd: int, target: bytes | None, timeout_s: float) 
 
 
 async def _end_on_signal(target: bytes | None, loop: Loop) -> None:
-    with trio.open_signal_receiver(*_ENDING) as signals:
+    with trio.open_signal_receiver(*ENDING_SIGNALS) as signals:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
         async for _ in signals:
             break
     if target is not None:

@@ -21,8 +21,13 @@ MOUNT_ATTR_RDONLY = 0x1
 MOUNT_ATTR_NOSUID = 0x2
 MOUNT_ATTR_NODEV = 0x4
 MOUNT_ATTR_NOEXEC = 0x8
+MOUNT_ATTR_NOATIME = 0x10
+MOUNT_ATTR_NOATIME = 0x10
 MOUNT_ATTR_STRICTATIME = 0x20
+MOUNT_ATTR_NODIRATIME = 0x80
+MOUNT_ATTR_NOSYMFOLLOW = 0x200000
 
+_MOUNT_ATTR__ATIME = 0x70  # the field that the two above are values of
 _AT_FDCWD = -100
 _AT_SYMLINK_NOFOLLOW = 0x100
 _AT_EMPTY_PATH = 0x1000
@@ -112,5 +117,6 @@ def move_mount(mount: int, target: int) -> None:
 def set_attributes(mount: int, attributes: int, *, recursive: bool = False) -> None:
     """Add MOUNT_ATTR_* to the mount that `mount` is the root of, and to all below it at once if `recursive`."""
     flags = _AT_EMPTY_PATH | (_AT_RECURSIVE if recursive else 0)
-    attr = _MountAttr(attributes, 0, 0, 0)
+    cleared = _MOUNT_ATTR__ATIME if attributes & _MOUNT_ATTR__ATIME else 0
+    attr = _MountAttr(attributes, cleared, 0, 0)
     check(libc.syscall(_NR_MOUNT_SETATTR, mount, b"", flags, ctypes.byref(attr), ctypes.sizeof(attr)))

@@ -1,0 +1,46 @@
+"""What --help prints."""
+
+HELP = """\
+Usage: pyunionfs [SOURCE] MOUNTPOINT [-f] [-d] -o lowerdir=DIR[:DIR...][,upperdir=DIR,workdir=DIR][,OPTION...]
+
+Mount directories as one tree: what is changed in it goes to upperdir, the directories of lowerdir stay as they are.
+Returns when it is mounted. umount(8), fusermount3 -u or a signal to the driver ends it.
+
+  -f               stay in the foreground
+  -d, --debug      the same, and write every request to standard error
+  -h, --help       print this
+  -V, --version    print the version
+  -o OPTIONS       options, separated by commas; may be repeated. \\: \\, \\\\ stand for : , \\ in a path
+
+Layers
+  lowerdir=A:B:C   read-only directories, uppermost first (lowerdir+=A adds one)
+  upperdir=DIR     directory that takes the changes; without it the mount is read-only
+  workdir=DIR      empty directory on the filesystem of upperdir
+  dialect=WORD     how layers mark deletions. overlay: devices 0:0 and xattrs, as kernel overlayfs;
+                   oci: .wh. files; auto, the default: both are read
+  userxattr        keep marks in user.overlay.* (default: trusted.overlay.* where possible)
+
+Behaviour
+  redirect_dir=off directories of lower layers can't be renamed (EXDEV; default: on)
+  volatile         never sync, faster; a crash of the machine may damage upperdir (also: fsync=0)
+  timeout=SECONDS  how long the kernel keeps names and attributes (default: for ever)
+  noxattrs, noacl  without extended attributes, without access control lists
+  static_nlink     one link for every directory
+  binding=pyfuse3  how requests are carried; auto, the default, is the same
+
+Mount
+  ro, nosuid, nodev, noexec, noatime, nodiratime, nosymfollow, and their opposites
+  allow_other      let other users in (default: if root mounts; allow_other=off: nobody else)
+  private          keep the mount from other mount namespaces
+  fsname=NAME      what mount tables show as the source
+  max_read=BYTES, context=LABEL, fscontext=, defcontext=, rootcontext=    for the kernel
+
+Accepted in the one value that is so anyway
+  metacopy=off, index=on, nfs_export=off, lower_io=cached, xattr_permissions=0, xino=on|auto|off,
+  uidmapping= and gidmapping= that map each id to itself
+Accepted without effect
+  threaded, clone_fd, max_idle_threads, max_threads, fast_ino, writeback, max_write, max_readahead, max_background,
+  default_permissions, nonempty, subtype, and words of mount(8) and fstab(5): defaults, nofail, _netdev, user, x-*, ...
+Refused
+  squash_to_root, squash_to_uid, squash_to_gid, ino32_t, plugins, allow_root, auto_unmount, remount, and what is unknown
+"""
