@@ -1,6 +1,7 @@
 """The mount program as its callers run it: detached, with its output on pipes, and watched for what it leaves."""
 
 import os
+import shlex
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from tests.support import needs
 from tests.support.mounts import PYUNIONFS
 from tests.support.tree import Snapshot, snapshot
 
+CHECKOUT = Path(__file__).parents[2]
 RUN_TIMEOUT_S = 30
 DRIVER_END_TIMEOUT_S = 20
 
@@ -110,6 +112,17 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
         subprocess.run([b"umount", b"-l", _unescape(point)], check=False, capture_output=True)
     place.wait_for_drivers()
     assert mounts_under(tmp_path) == []
+
+
+@pytest.fixture
+def mount_helper(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for PATH with `pyunionfs` in it, as an installation would have."""
+    needs.commands("mount.fuse3")
+    folder = tmp_path_factory.mktemp("bin")
+    program = folder / "pyunionfs"
+    program.write_text(f'#!/bin/sh\nPYTHONPATH={shlex.quote(str(CHECKOUT))} exec {shlex.join(PYUNIONFS)} "$@"\n')
+    program.chmod(0o755)
+    return folder
 
 
 def _unescape(point: str) -> bytes:
