@@ -1,5 +1,6 @@
 """The real Debian stack, mounted by us, with programs of its own to run in it."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,16 +39,24 @@ class Debian:
         return run_inside(self.root, script).strip()
 
 
+def empty_upper(path: Path) -> Path:
+    """An upper that is the same whenever it is made: its times are those of the root directory."""
+    path.mkdir()
+    path.chmod(0o755)
+    os.utime(path, ns=(10**18, 10**18))
+    return path
+
+
 @pytest.fixture
 def debian(image: Image, union_mount: MountFactory, tmp_path: Path) -> Debian:
     """The stack through our mount, writable."""
-    return Debian(union_mount(image.layers, tmp_path / "upper"))
+    return Debian(union_mount(image.layers, empty_upper(tmp_path / "upper")))
 
 
 @pytest.fixture
 def oracle(image: Image, overlay_mount: MountFactory, tmp_path: Path) -> Debian:
     """The same stack through kernel overlayfs, writable, with an upper of its own."""
-    return Debian(overlay_mount(image.layers, tmp_path / "oracle", options="redirect_dir=on,index=on"))
+    return Debian(overlay_mount(image.layers, empty_upper(tmp_path / "oracle"), options="redirect_dir=on,index=on"))
 
 
 Remount = Callable[[Debian, Path], Debian]

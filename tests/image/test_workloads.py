@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.image.conftest import Debian
 from tests.support import needs
-from tests.support.tree import assert_same_tree, snapshot
+from tests.support.tree import assert_same_tree, snapshot, with_plain_links
 
 Remount = Callable[[Debian, Path], Debian]
 
@@ -37,17 +37,17 @@ def test_a_c_program_is_compiled_and_runs(debian: Debian) -> None:
 
 def test_a_running_program_may_be_replaced_but_not_written(debian: Debian) -> None:
     script = """
-        cp /bin/sleep /opt/snooze && /opt/snooze 60 & sleep 0.2
+        cp /bin/sleep /opt/snooze; /opt/snooze 60 & sleep 0.2
         (echo x >> /opt/snooze) 2>&1 | grep -o 'Text file busy'
         cp /bin/true /opt/new && mv /opt/new /opt/snooze && /opt/snooze
-        kill %1
+        kill $!
     """
     assert debian.run(script) == "Text file busy"
 
 
 def test_python_imports_its_library_and_compiles_it(debian: Debian) -> None:
     names = "asyncio, ctypes, decimal, email, json, sqlite3, ssl, unittest, xml.dom, sys"
-    assert debian.run(f"python3 -c 'import {names}; print(len(sys.modules) > 200)'") == "True"
+    assert debian.run(f"python3 -c 'import {names}; print(sys.version_info[:2])'") == "(3, 11)"
     debian.run("python3 -m compileall -q -j2 /opt/app")
     code = "import json, json.decoder; print(json.__file__, json.decoder.__cached__)"
     assert debian.run(f"cd /opt/app && python3 -c '{code}'").split() == [
@@ -74,12 +74,13 @@ def test_a_tree_goes_out_and_in_through_tar(debian: Debian, tmp_path: Path) -> N
     subprocess.run(
         f"tar -C {debian.root}/opt {keep_all} -cf - . | tar -C {out} {keep_all} -xpf -", shell=True, check=True
     )
-    assert_same_tree(snapshot(debian.root / "opt"), snapshot(out))
+    expected = with_plain_links(snapshot(debian.root / "opt"))
+    assert_same_tree(expected, with_plain_links(snapshot(out)))
     debian.run(f"mkdir /srv/in && tar -C /opt {keep_all} -cf - . | tar -C /srv/in {keep_all} -xpf -")
-    assert_same_tree(snapshot(out), snapshot(debian.root / "srv/in"))
+    assert_same_tree(expected, with_plain_links(snapshot(debian.root / "srv/in")))
     # a second unpacking over the first replaces every file
     debian.run(f"tar -C /opt {keep_all} -cf - . | tar -C /srv/in {keep_all} -xpf -")
-    assert_same_tree(snapshot(out), snapshot(debian.root / "srv/in"))
+    assert_same_tree(expected, with_plain_links(snapshot(debian.root / "srv/in")))
 
 
 GIT = "git -C /opt/app -c user.name=a -c user.email=a@b.c -c init.defaultBranch=main"
@@ -109,7 +110,7 @@ assert db.execute("pragma journal_mode=wal").fetchone() == ("wal",)
 db.execute("create table if not exists t (n integer primary key, worker text)")
 for n in range(base, base + 100):
     db.execute("insert into t values (?, ?)", (n, worker))
-assert db.execute("select count(*) from t where worker = ?", (worker,)).fetchone() == (100,)
+assert db.execute("select count(*) from t where n between ? and ?", (base, base + 99)).fetchone() == (100,)
 """
 
 
@@ -149,9 +150,9 @@ def test_a_whole_tree_is_removed_and_made_again(debian: Debian) -> None:
 
 
 def test_ownership_of_a_tree_is_changed(debian: Debian, tmp_path: Path) -> None:
-    before = snapshot(debian.root / "opt/app")
+    before = with_plain_links(snapshot(debian.root / "opt/app"))
     debian.run("chown -R 1000:1000 /opt/app")
-    after = snapshot(debian.root / "opt/app")
+    after = with_plain_links(snapshot(debian.root / "opt/app"))
     assert {(entry.uid, entry.gid) for entry in after.values()} == {(1000, 1000)}
     assert_same_tree(before, after, ignore={"uid", "gid"})
 
@@ -160,7 +161,7 @@ def test_the_mount_becomes_a_root_directory(debian: Debian) -> None:
     """By pivot_root as a container's does, for a user without privileges."""
     needs.commands("unshare", "setpriv")
     script = """
-        cd "$0" && pivot_root . mnt && umount -l /mnt
+        cd "$0"; mount -t proc proc proc; pivot_root . mnt; umount -l /mnt
         exec chroot . setpriv --reuid 1000 --regid 1000 --clear-groups \\
             sh -c 'id -u; touch /tmp/mine; touch /mine || true'
     """
