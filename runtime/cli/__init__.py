@@ -1,1 +1,1 @@
-"""The verbs of the `pyunion` command that concern containers: a module each, with a function main(arguments, places)."""
+"""The verbs of the `pyunion` command that concern containers: functions of (arguments, places)."""

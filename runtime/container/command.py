@@ -3,10 +3,10 @@
 import errno
 import fcntl
 import os
-import signal
 import termios
 from typing import NamedTuple, NoReturn
 
+from runtime.container import signals
 from runtime.container.progress import send_failure
 from runtime.container.users import User
 from runtime.errors import FAILURE, NOT_EXECUTABLE, NOT_FOUND, Refusal, describe
@@ -36,7 +36,7 @@ def run(command: Command, stdio: tuple[int, int, int], errors: int) -> NoReturn:
         _take_stdio(command, stdio)
         os.closerange(3, errors)
         os.closerange(errors + 1, _MOST)
-        _reset_signals()
+        signals.reset()
         _change_directory(command.workdir)
         path = _find(command)
         _become(command.user)
@@ -55,16 +55,11 @@ def _take_stdio(command: Command, stdio: tuple[int, int, int]) -> None:
     if command.terminal >= 0:
         fcntl.ioctl(command.terminal, termios.TIOCSCTTY, 0)
         stdio = (command.terminal,) * 3
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)  # the container's own
     # the numbers may overlap: first out of the way, then into place
-    high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in stdio]
+    high = [fcntl.fcntl(null if fd < 0 else fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in stdio]
     for target, fd in enumerate(high):
         os.dup2(fd, target)
-
-
-def _reset_signals() -> None:
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def _change_directory(path: str) -> None:

@@ -28,11 +28,13 @@ class Config(NamedTuple):
     """64 hexadecimal digits."""
     name: str
     created_s: float
-    args: list[str]
+    image: str
+    """What its root filesystem was made from, as people read it."""
     layers: list[str]
     """Lower directories of the root filesystem, uppermost first."""
     nested: bool
-    """Whether the state directory may lie in a layer, as it does when that is the host's own root."""
+    """Whether the state directory lies in one of the layers, as it does when that is the host's own root."""
+    args: list[str]
     hostname: str
     env: list[str]
     """K=V, as given: what a container gets in any case isn't here."""

@@ -4,10 +4,16 @@ import fcntl
 import os
 import struct
 import termios
+from contextlib import suppress
+from typing import Any
 
 _TIOCGPTN = 0x80045430  # include/uapi/asm-generic/ioctls.h
 _TIOCSPTLCK = 0x40045431
 _TIOCGPTPEER = 0x5441
+
+
+Settings = list[Any]
+"""Of a terminal, as tcgetattr() gives them."""
 
 
 class Terminal:
@@ -69,3 +75,24 @@ def get_size(terminal: int) -> tuple[int, int]:
 def set_size(terminal: int, size: tuple[int, int]) -> None:
     """Set rows and columns; whoever runs in the foreground there gets SIGWINCH if they change."""
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
+
+
+def settings(terminal: int) -> Settings | None:
+    """Those of `terminal`, or None if it is none."""
+    try:
+        return termios.tcgetattr(terminal)
+    except termios.error:
+        return None
+
+
+def make_raw(terminal: int) -> None:
+    """Have `terminal` pass on every key as it is: it is another terminal that gives them their meaning."""
+    import tty
+
+    tty.setraw(terminal, termios.TCSANOW)
+
+
+def restore(terminal: int, saved: Settings) -> None:
+    """Give `terminal` the settings it had. One that is gone needs none."""
+    with suppress(termios.error):
+        termios.tcsetattr(terminal, termios.TCSANOW, saved)

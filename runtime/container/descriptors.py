@@ -10,7 +10,8 @@ def close_all_but(keep: Iterable[int]) -> None:
     """Close every descriptor that isn't in `keep`."""
     first = 0
     for fd in sorted(set(keep)):
-        os.closerange(first, fd)
+        if fd > first:  # closerange(0, 0) closes them all
+            os.closerange(first, fd)
         first = fd + 1
     os.closerange(first, _MOST)
 

@@ -6,11 +6,13 @@ It is forked before the container's first process and imports what it needs afte
 import os
 from typing import NamedTuple, NoReturn
 
+from runtime.container import signals
 from runtime.container.config import Config
 from runtime.container.descriptors import close_all_but
 from runtime.container.progress import send_failure
 from runtime.container.store import Container, finish, skeleton
 from runtime.errors import FAILURE, SIGNALLED, describe
+from unionfs.linux import process
 
 _KILLED = SIGNALLED + 9
 
@@ -27,22 +29,31 @@ class DriverJob(NamedTuple):
     progress: int
     lock: int
     """The container's lock, held only by being open."""
+    monitor: int
+    """Pid of the process that forks this one."""
 
 
 def main(job: DriverJob) -> NoReturn:
     """Serve until the union is unmounted, which the end of the container's mount namespace does."""
-    monitor = os.getppid()
-    close_all_but({0, 1, 2, job.device, job.mounted, job.progress, job.lock})
-    os.chdir("/")
-    status = 0
+    status = FAILURE
+    try:
+        close_all_but({0, 1, 2, job.device, job.mounted, job.progress, job.lock})
+        signals.reset()
+        process.set_title(f"pyunion: driver of {job.config.name}")
+        status = _serve_or_report(job)
+        if os.getppid() != job.monitor:
+            finish(job.container, _KILLED, "its monitor process was killed")
+    finally:
+        os._exit(status)
+
+
+def _serve_or_report(job: DriverJob) -> int:
     try:
         _serve(job)
     except Exception as error:
-        status = FAILURE
         _report(job, error)
-    if os.getppid() != monitor:
-        finish(job.container, _KILLED, "its monitor process was killed")
-    os._exit(status)
+        return FAILURE
+    return 0
 
 
 def _serve(job: DriverJob) -> None:
@@ -62,7 +73,7 @@ def _serve(job: DriverJob) -> None:
             allow_nested=config.nested,
         )
     )
-    if os.read(job.mounted, 1):
+    if os.read(job.mounted, 1) and os.getppid() == job.monitor:
         os.close(job.mounted)
         serve(union, job.device)
     union.close()

@@ -11,12 +11,11 @@ import signal
 import sys
 from typing import NamedTuple, NoReturn
 
-from runtime.container import capabilities, console, network, rootfs, users
+from runtime.container import capabilities, console, network, progress, rootfs, users
 from runtime.container.command import Command, run
 from runtime.container.config import Config
 from runtime.container.descriptors import close_all_but
 from runtime.container.inroot import open_target
-from runtime.container.progress import send_failure, send_started
 from runtime.errors import FAILURE, SIGNALLED, Refusal, describe
 from unionfs.fuse.kernel import detached_mount
 from unionfs.linux import mounts, process
@@ -31,15 +30,13 @@ class Job(NamedTuple):
 
     config: Config
     run_directory: str
-    hidden: list[str]
-    """Directories of the host that must look empty inside."""
     device: int
     """The union's connection to the kernel."""
     mounted: int
     """Pipe on which the driver hears that the union is mounted."""
     progress: int
     stdio: tuple[int, int, int]
-    """What the command gets as 0, 1 and 2, unless it gets a terminal."""
+    """Pipes that the command gets as 0, 1 and 2, unless it gets a terminal; -1 means /dev/null."""
     terminal: int
     """Socket through which the terminal's master goes to whoever serves it, or -1."""
     size: tuple[int, int]
@@ -60,7 +57,7 @@ def main(job: Job) -> NoReturn:
 
 
 def _give_up(job: Job, status: int, message: str) -> NoReturn:
-    send_failure(job.progress, status, message)
+    progress.send_failure(job.progress, status, message)
     os._exit(status)
 
 
@@ -69,15 +66,20 @@ def _start(job: Job) -> int:
     config = job.config
     process.die_with_parent(signal.SIGKILL)
     process.make_undumpable()
-    close_all_but({job.device, job.mounted, job.progress, *job.stdio, job.terminal} - {-1})
+    close_all_but({0, 1, 2, job.device, job.mounted, job.progress, *job.stdio, job.terminal} - {-1})
+    if not progress.is_heard(job.progress):
+        raise Refusal("the monitor process was killed")  # before we asked to be told
+    process.set_title("pyunion: init")
     os.umask(0)
     _leave_the_host(config)
     scratch = _make_scratch(job)
     root = _mount_union(job, scratch)
     prepared = rootfs.prepare()
     terminal = console.open_terminal(prepared.pts, job.size) if config.tty else None
-    rootfs.attach(root, scratch, prepared, config, job.hidden)
+    rootfs.attach(root, scratch, prepared, config)
     user = users.look_up(root, config.user)
+    for fd in {*job.stdio} - {-1}:
+        os.fchown(fd, user.uid, -1)  # /dev/stdout and the like can be opened by their owner only
     os.close(open_target(root, os.fsencode(config.workdir), "directory"))
     if terminal is not None:
         rootfs.attach_console(root, terminal.number)
@@ -85,7 +87,7 @@ def _start(job: Job) -> int:
     _switch_import_off()
     rootfs.enter(root)
     slave = terminal.slave if terminal is not None else -1
-    close_all_but({job.progress, *job.stdio, slave} - {-1})
+    close_all_but({0, 1, 2, job.progress, *job.stdio, slave} - {-1})
     process.drop_bounding_set(capabilities.DEFAULT)
     capset(Caps(capabilities.DEFAULT, capabilities.DEFAULT, 0))
     return _fork_command(job, Command(config.args, _environment(config, user), config.workdir, user, slave))
@@ -175,7 +177,7 @@ def _fork_command(job: Job, command: Command) -> int:
     if failure:
         status, _, message = failure.partition(b" ")
         raise Refusal(message.decode(errors="replace").strip(), int(status))
-    send_started(job.progress)
+    progress.send_started(job.progress)
     null = os.open(b"/dev/null", os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)

@@ -5,6 +5,7 @@ what comes after it is consequence.
 """
 
 import os
+import select
 from typing import NamedTuple
 
 from runtime.errors import FAILURE, one_line
@@ -31,6 +32,13 @@ def send_failure(fd: int, status: int, message: str) -> None:
     os.write(fd, b"%d %s\n" % (status, text[: _MOST_BYTES - 16]))
 
 
+def is_heard(fd: int) -> bool:
+    """Whether somebody still has the reading end."""
+    poll = select.poll()
+    poll.register(fd, 0)
+    return not poll.poll(0)
+
+
 class Progress:
     """The reading end: feed it what the pipe gives."""
 
@@ -45,6 +53,11 @@ class Progress:
         for line in lines:
             if line + b"\n" == _STARTED:
                 self.started = True
-            elif self.failure is None:
+            else:
                 status, _, message = line.partition(b" ")
-                self.failure = Failure(int(status) if status.isdigit() else FAILURE, message.decode(errors="replace"))
+                self.fail(int(status) if status.isdigit() else FAILURE, message.decode(errors="replace"))
+
+    def fail(self, status: int, message: str) -> None:
+        """Note a failure, unless one is known."""
+        if self.failure is None:
+            self.failure = Failure(status, message)

@@ -16,11 +16,11 @@ _WRITE_BYTES = 4096
 class Relay:
     """One direction: what `source` gives goes to `sink`, until one of them has ended."""
 
-    def __init__(self, source: int, sink: int, *, close_sink: bool = False) -> None:
+    def __init__(self, source: int, sink: int, on_end: Callable[[], None]) -> None:
         self.source = source
         self.sink = sink
         self.ended = False
-        self._close_sink = close_sink
+        self._on_end = on_end
         self._waiting = memoryview(b"")
 
     def wants(self) -> tuple[int, int]:
@@ -44,8 +44,7 @@ class Relay:
 
     def _end(self) -> None:
         self.ended = True
-        if self._close_sink:
-            os.close(self.sink)
+        self._on_end()
 
 
 class Loop:
@@ -80,5 +79,5 @@ class Loop:
             if ready.get(fd):
                 call()
         for relay, fd, events in wanted:
-            if ready.get(fd, 0) & (events | select.POLLHUP | select.POLLERR | select.POLLNVAL):
+            if not relay.ended and ready.get(fd, 0) & (events | select.POLLHUP | select.POLLERR | select.POLLNVAL):
                 relay.step()

@@ -100,12 +100,11 @@ def _make_dev() -> int:
     return dev
 
 
-def attach(root: int, scratch: int, prepared: Prepared, config: Config, hidden: list[str]) -> None:
+def attach(root: int, scratch: int, prepared: Prepared, config: Config) -> None:
     """Hang all that the container sees into `root`, the mounted union.
 
     `scratch` is a directory on a filesystem of its own with the files hosts, hostname and resolv.conf and the
-    empty directory `empty`. `hidden` are directories of the host that must look empty if the union shows them.
-    Raises Refusal, OSError.
+    empty directory `empty`. Raises Refusal, OSError.
     """
     _attach_plain(root, b"proc", prepared.proc)
     _attach_plain(root, b"sys", prepared.sys)
@@ -114,12 +113,11 @@ def attach(root: int, scratch: int, prepared: Prepared, config: Config, hidden: 
     _attach_plain(root, b"dev/shm", prepared.shm)
     _attach_plain(root, b"dev/mqueue", prepared.mqueue)
     _protect(root, scratch)
-    for path in hidden:
-        _cover(root, os.fsencode(path.lstrip("/")), scratch, b"empty")
     for name in (b"hosts", b"hostname", b"resolv.conf"):
         _attach_at(root, b"etc/" + name, mounts.open_tree(scratch, name), "file")
     kernel = {os.fstat(prepared.proc).st_dev, os.fstat(prepared.sys).st_dev}
-    for place in sorted((*config.volumes, *config.tmpfs), key=_depth):
+    places: list[Volume | Tmpfs] = [*config.volumes, *config.tmpfs]
+    for place in sorted(places, key=_depth):  # those that lie within others after these
         if isinstance(place, Volume):
             _attach_volume(root, place, kernel)
         else:
@@ -148,7 +146,7 @@ def enter(root: int) -> None:
 
 def _protect(root: int, scratch: int) -> None:
     for path in _MASKED:
-        _cover(root, path, scratch, b"empty")
+        _cover(root, path, scratch)
     for path in _READ_ONLY:
         with suppress(FileNotFoundError):
             tree = mounts.open_tree(root, path, recursive=True)
@@ -156,7 +154,7 @@ def _protect(root: int, scratch: int) -> None:
             _attach_plain(root, path, tree)
 
 
-def _cover(root: int, path: bytes, scratch: int, empty: bytes) -> None:
+def _cover(root: int, path: bytes, scratch: int) -> None:
     """Hide what is at `path`: a directory by an empty read-only one, a file by our own /dev/null."""
     try:
         target = open_plain(root, path)
@@ -164,7 +162,7 @@ def _cover(root: int, path: bytes, scratch: int, empty: bytes) -> None:
         return
     try:
         if stat.S_ISDIR(os.fstat(target).st_mode):
-            cover = mounts.open_tree(scratch, empty)
+            cover = mounts.open_tree(scratch, b"empty")
             mounts.set_attributes(cover, MOUNT_ATTR_RDONLY)
         else:
             cover = mounts.open_tree(root, b"dev/null")

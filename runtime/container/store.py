@@ -3,7 +3,7 @@
     ROOT/skeleton/              lowest layer of every container: the mount points it needs, where no layer has them
     ROOT/lock                   held while a container is made, named or removed
     ROOT/names/NAME             a symlink to the id; two containers can't have one name
-    ROOT/containers/ID/         config.json state.json diff/ work/ log
+    ROOT/containers/ID/         config.json state.json diff/ work/ mask/
     RUNROOT/ID/lock             there, and locked (flock), as long as the container lives
 
 The lock of a living container is inherited by its processes through fork, never taken by two: it is free exactly
@@ -12,6 +12,7 @@ when all that could clean up are dead. So what a crash left is found by trying t
 
 import fcntl
 import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +22,7 @@ from runtime.container.config import Config, from_json, to_json
 from runtime.container.trees import remove_tree
 from runtime.errors import SIGNALLED, Refusal
 from runtime.places import Places
+from unionfs.linux.process import start_ticks
 
 SHORT_ID = 12
 _KILLED = SIGNALLED + 9
@@ -37,24 +39,31 @@ class Container:
         self.directory = f"{places.root}/containers/{identity}"
         self.upper = f"{self.directory}/diff"
         self.workdir = f"{self.directory}/work"
-        self.log = f"{self.directory}/log"
+        self.mask = f"{self.directory}/mask"
         self.run_directory = f"{places.runroot}/{identity}"
 
     def config(self) -> Config:
         """Raises FileNotFoundError if the container was never finished, or is gone."""
         return from_json(_read_json(f"{self.directory}/config.json"))
 
+    def exists(self) -> bool:
+        """Whether it was finished: one whose making was interrupted has no configuration."""
+        return os.path.exists(f"{self.directory}/config.json")
+
     def write_config(self, config: Config) -> None:
         _write_json(f"{self.directory}/config.json", to_json(config))
 
     def state(self) -> dict[str, Any]:
-        """What happened last: status (created, running, exited), pid, exit_code, error, started_s, finished_s."""
+        """What happened last: status, its first process, exit_code, error, started_s, finished_s.
+
+        status is created, running or exited; the process is pid, which started pid_ticks after the machine did.
+        """
         try:
             state = _read_json(f"{self.directory}/state.json")
         except FileNotFoundError:
-            state = {"status": "created"}
+            state = {"status": "created", "pid": 0, "pid_ticks": 0}
         if state["status"] == "running" and not os.path.exists(self.run_directory):
-            state.update(status="exited", exit_code=_KILLED)  # the machine itself went down
+            state.update(status="exited", exit_code=_KILLED, finished_s=state["started_s"])  # the machine went down
         return state
 
     def write_state(self, **changes: object) -> None:
@@ -78,6 +87,18 @@ class Container:
                 return fd
             os.close(fd)  # its last holder removed it between our two calls
 
+    def kill(self) -> None:
+        """End the container if it runs; return when nothing of it does."""
+        state = self.state()
+        with suppress(FileNotFoundError, ProcessLookupError):
+            pidfd = os.pidfd_open(state["pid"])
+            try:
+                if start_ticks(state["pid"]) == state["pid_ticks"]:  # else it is a stranger's by now
+                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            finally:
+                os.close(pidfd)
+        self.wait_until_free()
+
     def wait_until_free(self) -> None:
         """Return when no process of the container is left."""
         with suppress(FileNotFoundError):
@@ -93,10 +114,10 @@ class Container:
 
     def remove(self) -> None:
         """Take away all of it. Only the holder of the lock calls this."""
-        with suppress(FileNotFoundError):
-            name = self.config().name
+        names = f"{self.places.root}/names"
+        for name in os.listdir(names):
             if _link(self.places, name) == self.id:
-                os.unlink(f"{self.places.root}/names/{name}")
+                os.unlink(f"{names}/{name}")
         remove_tree(self.directory)
         self.release()
 
@@ -142,7 +163,7 @@ class Store:
         except FileNotFoundError:
             return []
         found = [Container(self.places, name) for name in names]
-        return sorted((c for c in found if _has_config(c)), key=_created, reverse=True)
+        return sorted((container for container in found if container.exists()), key=_created, reverse=True)
 
     def find(self, text: str) -> Container:
         """The container of that name, id or beginning of an id. Raises Refusal: none, or more than one."""
@@ -222,20 +243,15 @@ def skeleton(places: Places) -> str:
 
 
 def finish(container: Container, exit_code: int, error: str) -> None:
-    """Record that the container ended, or remove it if it was to be. Only the holder of its lock calls this."""
-    try:
-        keep = not container.config().auto_remove
-    except FileNotFoundError:
-        keep = False  # killed before it was a container
-    if not keep:
+    """Record that the container ended, or remove it: if it was to be, or if its command never ran.
+
+    Only the holder of its lock calls this.
+    """
+    if not container.exists() or container.state()["status"] == "created" or container.config().auto_remove:
         container.remove()
         return
     container.write_state(status="exited", pid=0, exit_code=exit_code, error=error, finished_s=time.time())
     container.release()
-
-
-def _has_config(container: Container) -> bool:
-    return os.path.exists(f"{container.directory}/config.json")
 
 
 def _created(container: Container) -> float:

@@ -40,7 +40,7 @@ def die_with_parent(signal: int) -> None:
 
 
 def make_undumpable() -> None:
-    """Close this process's /proc entries (exe, fd, mem, ...) and ptrace to all without CAP_SYS_PTRACE, until an exec."""
+    """Close this process's /proc entries (exe, fd, mem...) and ptrace to all without CAP_SYS_PTRACE, until an exec."""
     _prctl(_PR_SET_DUMPABLE, 0)
 
 
@@ -67,6 +67,32 @@ def join_new_keyring() -> None:
     number = _NR_KEYCTL.get(os.uname().machine)
     if number is not None:
         libc.syscall(number, _KEYCTL_JOIN_SESSION_KEYRING, None, 0, 0, 0)
+
+
+def set_title(title: str) -> None:
+    """Show `title` as this process's command line, as far as there is room; no other process's is touched.
+
+    Inside a container the command line of its first process would tell the host's paths.
+    """
+    fields = _stat("self")
+    start, end = fields[47], fields[48]  # arg_start, arg_end
+    text = title.encode(errors="replace")[: end - start - 1]
+    ctypes.memmove(start, text.ljust(end - start, b"\0"), end - start)
+
+
+def start_ticks(pid: int) -> int:
+    """When process `pid` started, in clock ticks since the machine did: with the pid, its identity.
+
+    Raises OSError: ENOENT, ESRCH (there is none).
+    """
+    return _stat(str(pid))[21]
+
+
+def _stat(pid: str) -> list[int]:
+    """The fields of /proc/PID/stat, at the places proc_pid_stat(5) numbers from 1; 0 for the two that are text."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        _, _, rest = file.read().rpartition(b")")
+    return [int(pid) if pid.isdigit() else 0, 0, 0, *map(int, rest.split()[1:])]
 
 
 def _prctl(option: int, argument: int) -> None:

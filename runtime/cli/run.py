@@ -1,0 +1,149 @@
+"""The verbs that run a container's command: `run` and `start`."""
+
+import os
+import time
+
+from runtime.cli.options import HELP, Option, Parsed, parse, usage
+from runtime.container import foreground, mask
+from runtime.container.config import Config, Tmpfs, Volume
+from runtime.container.store import SHORT_ID, Store
+from runtime.container.volumes import parse_layers, parse_tmpfs, parse_volume
+from runtime.errors import Refusal, UsageError
+from runtime.places import Places
+
+_RUN = (
+    Option("env", "set an environment variable; KEY alone takes it from here", "e", "KEY[=VALUE]"),
+    Option("host", "use this machine's own root filesystem, which stays as it is"),
+    Option("hostname", "name of the machine inside", "h", "NAME"),
+    Option("interactive", "pass standard input on to the command", "i"),
+    Option("name", "name of the container", "", "NAME"),
+    Option("network", "host (this machine's; the default) or none", "", "NETWORK"),
+    Option("rm", "remove the container when the command ends"),
+    Option("rootfs", "use these directories, the uppermost first, which stay as they are", "", "DIR[:DIR...]"),
+    Option("tmpfs", "mount an empty filesystem in memory", "", "DIR[:OPTIONS]"),
+    Option("tty", "give the command a terminal", "t"),
+    Option("user", "run the command as this user and group", "u", "NAME|UID[:GROUP|GID]"),
+    Option("volume", "show a file or directory of this machine inside", "v", "SRC:DST[:ro]"),
+    Option("workdir", "working directory of the command", "w", "DIR"),
+)
+_START = (
+    Option("attach", "accepted for Docker's sake: the command runs in the foreground in any case", "a"),
+    Option("interactive", "the same: standard input is passed on if it was at `run`", "i"),
+)
+_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
+_MOST_HOSTNAME = 64
+_NETWORKS = ("host", "none")
+
+
+def run(arguments: list[str], places: Places) -> int:
+    """`pyunion run`: the command's exit status. Raises Refusal."""
+    options = parse(arguments, _RUN)
+    if options.on(HELP.name):
+        about = "Run a command in a new container, on a union of directories as its root."
+        print(usage("pyunion run [OPTIONS] --rootfs DIR[:DIR...]|--host COMMAND [ARG...]", about, _RUN))
+        return 0
+    layers = _layers(options)
+    wanted = _config(options)
+    _refuse_what_is_no_directory(layers)
+    store = Store(places)
+    store.prepare()
+    store.sweep()
+    container, lock, name = store.create(wanted.name)
+    nested = mask.make(container.mask, layers, places)
+    config = wanted._replace(
+        id=container.id,
+        name=name,
+        created_s=time.time(),
+        layers=[container.mask, *layers] if nested else layers,
+        nested=nested,
+        hostname=wanted.hostname or container.id[:SHORT_ID],
+    )
+    return foreground.run(store, container, config, lock)
+
+
+def start(arguments: list[str], places: Places) -> int:
+    """`pyunion start`: the command's exit status. Raises Refusal."""
+    options = parse(arguments, _START)
+    if options.on(HELP.name):
+        about = "Run the command of a stopped container again, on the root filesystem as it left it."
+        print(usage("pyunion start [OPTIONS] CONTAINER", about, _START))
+        return 0
+    if len(options.words) != 1:
+        raise UsageError("it takes exactly one container")
+    store = Store(places)
+    store.sweep()
+    container = store.find(options.words[0])
+    lock = store.take(container)
+    return foreground.run(store, container, container.config(), lock)
+
+
+def _layers(options: Parsed) -> list[str]:
+    rootfs = options.many("rootfs")
+    if len(rootfs) + options.on("host") != 1:
+        raise UsageError("what is the root filesystem? give either --rootfs DIR[:DIR...] or --host")
+    return parse_layers(rootfs[0]) if rootfs else ["/"]
+
+
+def _refuse_what_is_no_directory(layers: list[str]) -> None:
+    for layer in layers:
+        if not os.path.isdir(layer):
+            reason = "not a directory" if os.path.exists(layer) else "no such directory"
+            raise Refusal(f"root filesystem: {layer}: {reason}")
+
+
+def _config(options: Parsed) -> Config:
+    """What the options say; what the container's making adds is left empty."""
+    if not options.words:
+        raise UsageError("no command given")
+    network = options.one("network", "host")
+    if network not in _NETWORKS:
+        raise UsageError(f"unknown network {network!r}: there are {' and '.join(_NETWORKS)}")
+    workdir = options.one("workdir", "/")
+    if not workdir.startswith("/"):
+        raise UsageError(f"working directory {workdir!r}: it must be absolute")
+    volumes, tmpfs = _mounts(options)
+    return Config(
+        id="",
+        name=_word("name", options.one("name")),
+        created_s=0.0,
+        image="host" if options.on("host") else options.one("rootfs"),
+        layers=[],
+        nested=False,
+        args=options.words,
+        hostname=_word("hostname", options.one("hostname"))[:_MOST_HOSTNAME],
+        env=[setting for text in options.many("env") if (setting := _setting(text))],
+        user=options.one("user"),
+        workdir=workdir,
+        interactive=options.on("interactive"),
+        tty=options.on("tty"),
+        auto_remove=options.on("rm"),
+        network=network,
+        volumes=volumes,
+        tmpfs=tmpfs,
+    )
+
+
+def _mounts(options: Parsed) -> tuple[list[Volume], list[Tmpfs]]:
+    volumes = [parse_volume(text) for text in options.many("volume")]
+    tmpfs = [parse_tmpfs(text) for text in options.many("tmpfs")]
+    targets = [volume.target for volume in volumes] + [mount.target for mount in tmpfs]
+    for target in targets:
+        if targets.count(target) > 1:
+            raise UsageError(f"two mounts at {target}")
+    return volumes, tmpfs
+
+
+def _word(option: str, text: str) -> str:
+    if text and (not set(text) <= _NAME or text[0] in "_.-"):
+        raise UsageError(f"invalid --{option} {text!r}: letters, digits and, after the first, any of '_.-' make one")
+    return text
+
+
+def _setting(text: str) -> str:
+    """K=V; of K alone, the value it has here, or nothing."""
+    key, equals, _ = text.partition("=")
+    if not key:
+        raise UsageError(f"invalid environment variable {text!r}: it has no name")
+    if equals:
+        return text
+    return f"{key}={os.environ[key]}" if key in os.environ else ""

@@ -1,0 +1,57 @@
+"""What a container over the host's own root must not see: the directories in which containers are kept.
+
+They are deleted from its view by whiteouts in a layer of its own, on top of the host's. A mount over them would hide
+them too, until a container renames a directory above and is started again.
+"""
+
+import os
+import stat
+
+from runtime.places import Places
+
+
+def within(layers: list[str], places: Places) -> list[str]:
+    """The paths, relative to the root, at which `layers` show one of `places`. Precondition: places exist."""
+    found = []
+    for layer in map(os.path.realpath, layers):
+        for place in map(os.path.realpath, places):
+            if os.path.commonpath((layer, place)) == layer and place != layer:
+                found.append(os.path.relpath(place, layer))
+    return found
+
+
+def make(mask: str, layers: list[str], places: Places) -> bool:
+    """Make the layer `mask` if `layers` show one of `places`; whether they do.
+
+    Directories on the way are merged with the host's, so they get its owner, mode and times.
+    """
+    hidden = within(layers, places)
+    if not hidden:
+        return False
+    os.mkdir(mask)
+    copied = {""}
+    for path in hidden:
+        names = path.split("/")
+        for depth in range(1, len(names)):
+            above = "/".join(names[:depth])
+            if above not in copied:
+                os.mkdir(f"{mask}/{above}")
+                copied.add(above)
+        if not os.path.lexists(f"{mask}/{path}"):
+            os.mknod(f"{mask}/{path}", stat.S_IFCHR, 0)
+    for above in sorted(copied, reverse=True):
+        _copy_attributes(above, mask, layers)
+    return True
+
+
+def _copy_attributes(path: str, mask: str, layers: list[str]) -> None:
+    """Give the directory `path` of `mask` what the uppermost layer that has it says."""
+    for layer in layers:
+        try:
+            status = os.lstat(f"{layer}/{path}")
+        except OSError:
+            continue
+        os.chown(f"{mask}/{path}", status.st_uid, status.st_gid)
+        os.chmod(f"{mask}/{path}", stat.S_IMODE(status.st_mode))
+        os.utime(f"{mask}/{path}", ns=(status.st_atime_ns, status.st_mtime_ns))
+        return

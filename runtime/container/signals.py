@@ -1,0 +1,44 @@
+"""Signals as something to poll for: each that comes is a byte, its number, on a pipe."""
+
+import os
+import signal
+from collections.abc import Iterable
+
+ENDING = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM})
+"""Those that ask a process to end."""
+
+_OURS = {
+    *(signal.SIGKILL, signal.SIGSTOP),  # not to be caught
+    *(signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCONT),  # the caller's shell stops and continues us
+    *(signal.SIGCHLD, signal.SIGPIPE, signal.SIGURG, signal.SIGWINCH),
+    *(signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGSYS),  # bugs
+}
+PASSED_ON = frozenset(signal.valid_signals()) - _OURS
+"""What the command gets when one of our processes does."""
+
+
+def catch(numbers: Iterable[int]) -> int:
+    """Have each of `numbers` written to a pipe when it comes, and unblocked: the pipe's reading end."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    for number in numbers:
+        signal.signal(number, _nothing)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+    return reader
+
+
+def block_all() -> None:
+    """Let every signal wait that can."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+
+
+def reset() -> None:
+    """Back to what a program starts with: nothing caught, ignored or blocked."""
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _nothing(number: int, frame: object) -> None:
+    """The wakeup pipe has told already."""
