@@ -32,7 +32,7 @@ def without_new_times(tree: Snapshot, since_ns: int) -> Snapshot:
 
 
 def seen(root: Path, since_ns: int) -> Snapshot:
-    """The tree, with the content of what was written or copied up after `since_ns`; the first test compares the rest."""
+    """The tree, with content of what was written or copied up after `since_ns`; the first test compares the rest."""
     return snapshot(root, content_since_ns=since_ns)
 
 
