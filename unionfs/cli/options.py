@@ -6,8 +6,8 @@ mechanism which only other programs have are listed in the help as without effec
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple
 
 from unionfs.cli import grammar
 from unionfs.core.options import UnionOptions
@@ -23,8 +23,7 @@ class OptionError(Exception):
     """The command line can't be meant: one line that names the culprit."""
 
 
-@dataclass(frozen=True, slots=True)
-class MountOptions:
+class MountOptions(NamedTuple):
     """A mount to be made."""
 
     union: UnionOptions
@@ -82,8 +81,8 @@ def _complete(asked: MountOptions, words: list[bytes]) -> MountOptions:
     if not asked.union.lower:
         raise OptionError("no layers: name them with -o lowerdir=UPPERMOST[:DIR...]")
     if len(words) == 2 and words[0]:
-        asked = replace(asked, settings=replace(asked.settings, source=words[0]))
-    return replace(asked, mountpoint=words[-1], foreground=asked.foreground or asked.debug)
+        asked = asked._replace(settings=asked.settings._replace(source=words[0]))
+    return asked._replace(mountpoint=words[-1], foreground=asked.foreground or asked.debug)
 
 
 def _set(asked: MountOptions, name: str, value: bytes | None) -> MountOptions:
@@ -91,7 +90,7 @@ def _set(asked: MountOptions, name: str, value: bytes | None) -> MountOptions:
     if name in _ATTRIBUTES and value is None:
         flag, on = _ATTRIBUTES[name]
         attributes = asked.settings.attributes & ~flag | (flag if on else 0)
-        return replace(asked, settings=replace(asked.settings, attributes=attributes))
+        return asked._replace(settings=asked.settings._replace(attributes=attributes))
     if name in _OPTIONS:
         return _OPTIONS[name](asked, name, value)
     if name in _REFUSED:
@@ -157,28 +156,28 @@ def _seconds(name: str, value: bytes | None) -> float:
 
 def _mount(field: str, read: Reader) -> Setter:
     """What `read` makes of the value goes into that field of MountOptions."""
-    return lambda asked, name, value: replace(asked, **{field: read(name, value)})
+    return lambda asked, name, value: asked._replace(**{field: read(name, value)})
 
 
 def _setting(field: str, read: Reader) -> Setter:
     """The same for Settings."""
-    return lambda asked, name, value: replace(asked, settings=replace(asked.settings, **{field: read(name, value)}))
+    return lambda asked, name, value: asked._replace(settings=asked.settings._replace(**{field: read(name, value)}))
 
 
 def _union(field: str, read: Reader) -> Setter:
     """The same for UnionOptions."""
-    return lambda asked, name, value: replace(asked, union=replace(asked.union, **{field: read(name, value)}))
+    return lambda asked, name, value: asked._replace(union=replace(asked.union, **{field: read(name, value)}))
 
 
 def _add_lower(asked: MountOptions, name: str, value: bytes | None) -> MountOptions:
-    return replace(asked, union=replace(asked.union, lower=(*asked.union.lower, _path(name, value))))
+    return asked._replace(union=replace(asked.union, lower=(*asked.union.lower, _path(name, value))))
 
 
 def _for_kernel(asked: MountOptions, name: str, value: bytes | None) -> MountOptions:
     if not value:
         raise OptionError(f"option {name} needs a value: {name}=VALUE")
     more = (*asked.settings.kernel_options, (os.fsencode(name), value))
-    return replace(asked, settings=replace(asked.settings, kernel_options=more))
+    return asked._replace(settings=asked.settings._replace(kernel_options=more))
 
 
 def _only(accepted: str, otherwise: str) -> Setter:

@@ -8,7 +8,6 @@ is looked for through it. fusermount3 can't make a mount on nothing: there, the 
 import errno
 import os
 import signal
-from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from typing import NamedTuple
 
@@ -26,8 +25,7 @@ _SELINUX = "/sys/fs/selinux/enforce"
 _LABELS = (b"context", b"fscontext", b"defcontext", b"rootcontext")
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """What a mount is like, whatever is served on it."""
 
     source: bytes = kernel.SUBTYPE

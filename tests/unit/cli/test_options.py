@@ -2,7 +2,8 @@
 
 import pytest
 
-from unionfs.cli.options import FOREVER_S, MountOptions, OptionError, parse
+from unionfs.cli.options import MountOptions, OptionError, parse
+from unionfs.fuse.kernel import FOREVER_S
 from unionfs.linux import mounts
 
 
