@@ -19,12 +19,11 @@ import time
 from contextlib import suppress
 from typing import NamedTuple, NoReturn
 
-from runtime.container import driver, init, signals
+from runtime.container import driver, signals
 from runtime.container.config import Config
 from runtime.container.console import Settings, restore
 from runtime.container.descriptors import close_all_but, point_at_null
 from runtime.container.driver import DriverJob
-from runtime.container.init import Job
 from runtime.container.progress import Failure, Progress, send_failure
 from runtime.container.relay import Loop
 from runtime.container.store import Container, finish
@@ -127,13 +126,16 @@ class _Monitor:
         self._driver = os.fork()
         if self._driver == 0:
             driver.main(DriverJob(self._container, self._config, device, mounted_reader, progress, self._lock, us))
+        # what the first process needs is imported while the driver imports, which takes longest, what it needs
+        from runtime.container import init
+
         self._driver_fd = os.pidfd_open(self._driver)
         process.unshare(process.CLONE_NEWPID)
         self._init = os.fork()
         if self._init == 0:
             where = self._container.run_directory
             stdio, terminal, size = attachment.stdio, attachment.terminal, attachment.size
-            init.main(Job(self._config, where, device, mounted, progress, stdio, terminal, size))
+            init.main(init.Job(self._config, where, device, mounted, progress, stdio, terminal, size))
         self._init_fd = os.pidfd_open(self._init)
         for fd in {device, mounted_reader, mounted, progress, *attachment.stdio, attachment.terminal} - {-1}:
             os.close(fd)

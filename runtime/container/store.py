@@ -90,13 +90,9 @@ class Container:
     def kill(self) -> None:
         """End the container if it runs; return when nothing of it does."""
         state = self.state()
-        with suppress(FileNotFoundError, ProcessLookupError):
-            pidfd = os.pidfd_open(state["pid"])
-            try:
-                if start_ticks(state["pid"]) == state["pid_ticks"]:  # else it is a stranger's by now
-                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            finally:
-                os.close(pidfd)
+        if state["pid"]:
+            with suppress(FileNotFoundError, ProcessLookupError):
+                _kill(state["pid"], state["pid_ticks"])
         self.wait_until_free()
 
     def wait_until_free(self) -> None:
@@ -252,6 +248,16 @@ def finish(container: Container, exit_code: int, error: str) -> None:
         return
     container.write_state(status="exited", pid=0, exit_code=exit_code, error=error, finished_s=time.time())
     container.release()
+
+
+def _kill(pid: int, ticks: int) -> None:
+    """Kill the process `pid` that started at `ticks`. Raises OSError: ENOENT, ESRCH (it is gone)."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        if start_ticks(pid) == ticks:  # else the number is a stranger's by now
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    finally:
+        os.close(pidfd)
 
 
 def _created(container: Container) -> float:

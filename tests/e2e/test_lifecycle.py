@@ -1,0 +1,97 @@
+"""Containers that stay: ps, start, diff, rm, names."""
+
+import pytest
+
+from tests.e2e.conftest import Pyunion
+
+
+def make(pyunion: Pyunion, name: str, script: str) -> None:
+    result = pyunion("run", "--name", name, "--rootfs", pyunion.rootfs, "sh", "-c", script)
+    assert result.stderr == ""
+
+
+def test_a_container_without_rm_stays_with_what_it_changed(pyunion: Pyunion) -> None:
+    make(pyunion, "one", "echo x >/new; rm /etc/group; echo y >>/etc/passwd; mkdir -p /d/e; exit 3")
+    assert pyunion("diff", "one").stdout == "A /d\nA /d/e\nC /etc\nD /etc/group\nC /etc/passwd\nA /new\n"
+    header, row = pyunion("ps", "-a").stdout.splitlines()
+    assert header.split() == ["CONTAINER", "ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "NAMES"]
+    assert "Exited (3)" in row
+    assert row.endswith("one")
+    assert pyunion("ps").stdout.splitlines() == [header.replace(header, pyunion("ps").stdout.splitlines()[0])]
+    assert pyunion("rm", "one").stdout == "one\n"
+    assert pyunion.leftovers() == []
+
+
+def test_start_goes_on_where_the_container_was_left(pyunion: Pyunion) -> None:
+    make(pyunion, "one", "echo line >>/log; wc -l </log")
+    assert [pyunion("start", "one").stdout for _ in range(2)] == ["2\n", "3\n"]
+
+
+def test_start_gives_the_status_of_the_command(pyunion: Pyunion) -> None:
+    make(pyunion, "one", "[ -e /there ] && exit 7; touch /there")
+    assert pyunion("start", "-a", "one").returncode == 7
+
+
+def test_rm_option_leaves_nothing(pyunion: Pyunion) -> None:
+    pyunion.sh("mkdir -p /a/b; echo x >/a/b/c; rm -r /home")
+    assert pyunion.leftovers() == []
+
+
+def test_a_name_can_be_used_once(pyunion: Pyunion) -> None:
+    make(pyunion, "one", "true")
+    result = pyunion.run("--name", "one", "true")
+    assert result.returncode == 125
+    assert '"one" is already in use' in result.stderr
+    pyunion("rm", "one")
+    assert pyunion.run("--name", "one", "true").returncode == 0
+
+
+def test_containers_are_found_by_name_id_and_its_beginning(pyunion: Pyunion) -> None:
+    make(pyunion, "one", "touch /x")
+    identity = pyunion("ps", "-aq", "--no-trunc").stdout.strip()
+    assert len(identity) == 64
+    for text in ("one", identity, identity[:12], identity[:4]):
+        assert pyunion("diff", text).stdout == "A /x\n"
+
+
+@pytest.mark.parametrize("verb", ["start", "rm", "diff"])
+@pytest.mark.parametrize("name", ["nobody", "../names", "", "."])
+def test_a_container_that_is_not_there(pyunion: Pyunion, verb: str, name: str) -> None:
+    result = pyunion(verb, name)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == f"pyunion {verb}: no such container: {name}\n"
+
+
+def test_a_running_container_is_listed_and_refuses_rm_and_start(pyunion: Pyunion) -> None:
+    process = pyunion.start("-i", "--name", "busy", "sh", "-c", "touch /x; echo ready; cat")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    assert "Up " in pyunion("ps").stdout
+    assert pyunion("diff", "busy").stdout == "A /x\n"
+    for verb in ("rm", "start"):
+        result = pyunion(verb, "busy")
+        assert "is running" in result.stderr
+        assert result.returncode != 0
+    process.communicate()
+    assert process.returncode == 0
+
+
+def test_rm_force_ends_a_running_container(pyunion: Pyunion) -> None:
+    process = pyunion.start("-i", "--name", "busy", "sh", "-c", "echo ready; cat")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    assert pyunion("rm", "-f", "busy").stdout == "busy\n"
+    assert process.wait(30) == 137
+    process.communicate()
+
+
+def test_what_a_container_leaves_is_removed_however_deep_or_odd(pyunion: Pyunion) -> None:
+    script = "i=0; while [ $i -lt 300 ]; do mkdir 0123456789; cd 0123456789; i=$((i+1)); done; chmod 0 .; ln -s / /root/host; mkfifo /fifo"
+    make(pyunion, "deep", script)
+    assert pyunion("rm", "deep").returncode == 0
+
+
+def test_names_beyond_utf_8_are_kept(pyunion: Pyunion) -> None:
+    make(pyunion, "odd", "touch '/caf\udce9'")
+    assert pyunion("diff", "odd").stdout == "A /caf\udce9\n"
+    assert pyunion("start", "odd").returncode == 0

@@ -1,0 +1,52 @@
+"""Signals sent to `pyunion run` reach the command."""
+
+import signal
+import subprocess
+
+import pytest
+
+from tests.e2e.conftest import Pyunion, descendants, wait_for
+
+_TRAP = "trap 'echo got; exit 5' {0}; echo ready; while :; do read x; done"
+
+
+def ready(process: "subprocess.Popen[str]") -> None:
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+
+
+@pytest.mark.parametrize("name", ["TERM", "INT", "HUP", "QUIT", "USR1", "USR2"])
+def test_a_signal_is_passed_on(pyunion: Pyunion, name: str) -> None:
+    process = pyunion.start("-i", "sh", "-c", _TRAP.format(name))
+    ready(process)
+    process.send_signal(getattr(signal, f"SIG{name}"))
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (5, "got\n", "")
+
+
+@pytest.mark.parametrize("name", ["TERM", "INT", "HUP"])
+def test_the_command_dies_of_a_signal_it_does_not_catch(pyunion: Pyunion, name: str) -> None:
+    number = getattr(signal, f"SIG{name}")
+    process = pyunion.start("-i", "sh", "-c", "echo ready; exec cat")
+    ready(process)
+    process.send_signal(number)
+    process.communicate(timeout=30)
+    assert process.returncode == 128 + number
+
+
+def test_a_signal_while_the_container_is_made_ends_it(pyunion: Pyunion) -> None:
+    process = pyunion.start("sleep", "1000")
+    wait_for("a process of the container", lambda: len(descendants(process.pid)) > 1)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert pyunion.leftovers() == []
+
+
+def test_background_processes_end_with_the_command(pyunion: Pyunion) -> None:
+    process = pyunion.start("-i", "sh", "-c", "sleep 1000 & setsid sleep 1000 & echo ready; read x")
+    ready(process)
+    family = descendants(process.pid)
+    assert len([one for one in family if one.title == "sleep 1000"]) == 2
+    process.communicate("go\n", timeout=30)
+    assert [one for one in family if one.alive()] == []
