@@ -106,8 +106,7 @@ WAL = """
 import sqlite3, sys
 base, worker = int(sys.argv[1]), sys.argv[2]
 db = sqlite3.connect("/srv/test.db", timeout=60, isolation_level=None)
-assert db.execute("pragma journal_mode=wal").fetchone() == ("wal",)
-db.execute("create table if not exists t (n integer primary key, worker text)")
+assert db.execute("pragma journal_mode").fetchone() == ("wal",)
 for n in range(base, base + 100):
     db.execute("insert into t values (?, ?)", (n, worker))
 assert db.execute("select count(*) from t where n between ? and ?", (base, base + 99)).fetchone() == (100,)
@@ -116,6 +115,7 @@ assert db.execute("select count(*) from t where n between ? and ?", (base, base 
 
 def test_two_processes_share_an_sqlite_database_with_wal(debian: Debian, commit: Remount, tmp_path: Path) -> None:
     (debian.root / "srv/wal.py").write_text(WAL)
+    debian.run("sqlite3 /srv/test.db 'pragma journal_mode=wal; create table t (n integer primary key, worker text)'")
     debian.run("python3 /srv/wal.py 0 a & one=$!; python3 /srv/wal.py 100 b; wait $one")
     assert debian.run("sqlite3 /srv/test.db 'pragma integrity_check; select count(*) from t'") == "ok\n200"
     # the database becomes a lower file and goes on
