@@ -59,6 +59,7 @@ class Mounted:
         """Mount the same layers, upper and workdir at the same place again; the result is self."""
         self.unmount()
         mount = mount_overlay if self.driver is None else mount_union
+        self.remove_log()
         again = mount(self.lowers, self.upper, workdir=self.workdir, at=self.path, options=self.options)
         self.driver, self.log, self.is_mounted = again.driver, again.log, True
         return self
@@ -66,6 +67,11 @@ class Mounted:
     def log_text(self) -> str:
         """What the driver printed so far."""
         return self.log.read_text(errors="replace") if self.log else ""
+
+    def remove_log(self) -> None:
+        """Remove what the driver printed; after its end."""
+        if self.log is not None:
+            self.log.unlink(missing_ok=True)
 
     def _logged(self) -> str:
         return f"\nthe driver printed:\n{text}" if (text := self.log_text()) else ""
@@ -86,6 +92,7 @@ class Mounted:
 
     def __exit__(self, *_: object) -> None:
         self.unmount()
+        self.remove_log()
 
 
 def mount_union(
@@ -110,6 +117,7 @@ def mount_union(
         mounted.driver.kill()
         mounted.driver.wait()
         subprocess.run(["umount", "-l", str(mounted.path)], capture_output=True, check=False)
+        mounted.remove_log()
         raise
     return mounted
 
@@ -248,7 +256,6 @@ class MountFactory:
                 errors.append(error)
             while is_mount_point(mounted.path):
                 subprocess.run(["umount", "-l", str(mounted.path)], capture_output=True, check=False)
-            if mounted.log is not None:
-                mounted.log.unlink(missing_ok=True)
+            mounted.remove_log()
         if errors:
             raise errors[0]
