@@ -78,6 +78,7 @@ class _Session:
         self._loop = Loop()
         self._message = b""
         self._going_on = True
+        self._channel = ends.terminal[0]
         self._master = -1
         self._outputs = 0
         caught = signals.catch({*signals.PASSED_ON, signal.SIGWINCH})
@@ -90,7 +91,7 @@ class _Session:
         try:
             while self._going_on:
                 self._loop.turn()
-            if self._config.tty and self._master < 0:
+            if self._channel >= 0:
                 self._on_terminal()
             while self._outputs:
                 self._loop.turn()
@@ -102,7 +103,7 @@ class _Session:
     def _connect(self) -> None:
         ends = self._ends
         if self._config.tty:
-            self._loop.watch(ends.terminal[0], self._on_terminal)
+            self._loop.watch(self._channel, self._on_terminal)
             return
         self._copy_out(ends.stdout[0], sys.stdout.fileno())
         self._copy_out(ends.stderr[0], sys.stderr.fileno())
@@ -119,8 +120,9 @@ class _Session:
 
     def _on_terminal(self) -> None:
         """The terminal was made: from now on it and ours are one."""
-        self._loop.forget(self._ends.terminal[0])
-        self._master = master = console.receive(self._ends.terminal[0])
+        channel, self._channel = self._channel, -1
+        self._loop.forget(channel)
+        self._master = master = console.receive(channel)
         if master < 0:
             return
         if self._ends.settings is not None:

@@ -50,14 +50,14 @@ def process(pid: int) -> Process | None:
 
 def descendants(pid: int) -> list[Process]:
     """All below `pid`, parents before children."""
-    everybody = [found for name in os.listdir("/proc") if name.isdigit() and (found := process(int(name)))]
-    family = [pid]
-    found: list[Process] = []
-    for parent in family:
+    everybody = [one for name in os.listdir("/proc") if name.isdigit() and (one := process(int(name)))]
+    pids = [pid]
+    family: list[Process] = []
+    for parent in pids:
         children = [one for one in everybody if one.parent == parent]
-        found += children
-        family += [child.pid for child in children]
-    return found
+        family += children
+        pids += [child.pid for child in children]
+    return family
 
 
 class Pyunion:
@@ -95,6 +95,10 @@ class Pyunion:
         assert (result.returncode, result.stderr) == (0, "")
         return result.stdout
 
+    def run_on(self, layer: Path, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+        """The same with `layer` on top of the busybox tree."""
+        return self("run", "--rm", "--rootfs", f"{layer}:{self.rootfs}", *arguments)
+
     def sh(self, script: str, *options: str | Path) -> str:
         """What a shell script prints inside."""
         return self.output(*options, "sh", "-c", script)
@@ -108,7 +112,8 @@ class Pyunion:
 
     def leftovers(self) -> list[str]:
         """What containers have left on disk, and in this namespace's mounts."""
-        found = [str(path) for place in (self.root / "containers", self.root / "names", self.runroot) for path in _list(place)]
+        places = (self.root / "containers", self.root / "names", self.runroot)
+        found = [str(path) for place in places if place.is_dir() for path in place.iterdir()]
         mounts = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
         return found + [line for line in mounts if f" {self.root.parent}" in line]
 
@@ -116,10 +121,6 @@ class Pyunion:
         """Names of all containers."""
         table = self("ps", "-a").stdout.splitlines()[1:]
         return [line.split()[-1] for line in table]
-
-
-def _list(directory: Path) -> list[Path]:
-    return list(directory.iterdir()) if directory.is_dir() else []
 
 
 @pytest.fixture(scope="session")
@@ -148,6 +149,15 @@ def busybox(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def layer(tmp_path: Path) -> Path:
+    """An empty layer to fill with what an image could bring along."""
+    directory = tmp_path / "layer"
+    directory.mkdir()
+    directory.chmod(0o755)
+    return directory
+
+
+@pytest.fixture
 def pyunion(tmp_path: Path, busybox: Path) -> Iterator[Pyunion]:
     """The command; afterwards, what runs is ended, and neither the lower tree nor this machine's mounts may differ."""
     before = _snapshot(busybox)
@@ -155,12 +165,12 @@ def pyunion(tmp_path: Path, busybox: Path) -> Iterator[Pyunion]:
     yield command
     for name in command.containers():
         command("rm", "-f", name)
-    assert command.leftovers() == []
+    wait_for("nothing left", lambda: command.leftovers() == [])
     assert _snapshot(busybox) == before
 
 
 def _snapshot(tree: Path) -> dict[str, tuple[int, ...]]:
-    found = {}
+    found: dict[str, tuple[int, ...]] = {}
     for path in (tree, *tree.rglob("*")):
         status = path.lstat()
         found[str(path)] = (status.st_mode, status.st_uid, status.st_size, status.st_mtime_ns, status.st_ctime_ns)

@@ -88,7 +88,9 @@ def test_bad_input_is_one_clear_line_and_changes_nothing(pyunion: Pyunion, argum
     assert pyunion.leftovers() == []
 
 
-@pytest.mark.parametrize("option", ["-u=nobody-here", "-u=root:no-group", "-u=99999999999", "--tmpfs=/x:size=odd", "-w=/etc/passwd"])
+@pytest.mark.parametrize(
+    "option", ["-u=nobody-here", "-u=root:no-group", "-u=99999999999", "--tmpfs=/x:size=odd", "-w=/etc/passwd"]
+)
 def test_what_only_the_container_can_tell_is_refused_as_clearly(pyunion: Pyunion, option: str) -> None:
     result = pyunion.run(option, "true")
     assert (result.returncode, result.stderr.count("\n")) == (125, 1)

@@ -13,7 +13,8 @@ ROLES = ("cli", "monitor", "driver", "init", "command")
 
 def start(pyunion: Pyunion, *options: str) -> tuple["subprocess.Popen[str]", dict[str, Process]]:
     """A container, and its processes by role."""
-    argv = pyunion.argv("run", *options, "--rootfs", pyunion.rootfs, "-i", "sh", "-c", "echo x >/x; sleep 1000 & echo ready; read x")
+    script = "echo x >/x; sleep 1000 & echo ready; read x"
+    argv = pyunion.argv("run", *options, "--rootfs", pyunion.rootfs, "-i", "sh", "-c", script)
     popen = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert popen.stdout is not None
     assert popen.stdout.readline() == "ready\n"

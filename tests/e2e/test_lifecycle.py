@@ -17,7 +17,7 @@ def test_a_container_without_rm_stays_with_what_it_changed(pyunion: Pyunion) -> 
     assert header.split() == ["CONTAINER", "ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "NAMES"]
     assert "Exited (3)" in row
     assert row.endswith("one")
-    assert pyunion("ps").stdout.splitlines() == [header.replace(header, pyunion("ps").stdout.splitlines()[0])]
+    assert pyunion("ps").stdout.split() == header.split()
     assert pyunion("rm", "one").stdout == "one\n"
     assert pyunion.leftovers() == []
 
@@ -86,7 +86,7 @@ def test_rm_force_ends_a_running_container(pyunion: Pyunion) -> None:
 
 
 def test_what_a_container_leaves_is_removed_however_deep_or_odd(pyunion: Pyunion) -> None:
-    script = "i=0; while [ $i -lt 300 ]; do mkdir 0123456789; cd 0123456789; i=$((i+1)); done; chmod 0 .; ln -s / /root/host; mkfifo /fifo"
+    script = "for i in $(seq 300); do mkdir 0123456789; cd 0123456789; done; chmod 0 .; ln -s / /root/x; mkfifo /fifo"
     make(pyunion, "deep", script)
     assert pyunion("rm", "deep").returncode == 0
 

@@ -1,6 +1,7 @@
 """Options of `run` that shape the command: standard input, environment, user, working directory."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -34,7 +35,8 @@ def test_a_reader_that_leaves_ends_the_writer(pyunion: Pyunion) -> None:
 def test_the_environment_is_this_and_what_is_given(pyunion: Pyunion) -> None:
     os.environ["PYUNION_TEST_SECRET"] = "secret"
     try:
-        lines = pyunion.output("--hostname=box", "-e", "A=b c=d", "-e", "PYUNION_TEST_SECRET", "-e", "NOT_SET_ANYWHERE", "env").splitlines()
+        options = ("-e", "A=b c=d", "-e", "PYUNION_TEST_SECRET", "-e", "NOT_SET_ANYWHERE")
+        lines = pyunion.output("--hostname=box", *options, "env").splitlines()
         plain = pyunion.output("--hostname=box", "env").splitlines()
     finally:
         del os.environ["PYUNION_TEST_SECRET"]
@@ -67,11 +69,10 @@ def test_an_ordinary_user_can_open_its_stdout_again(pyunion: Pyunion) -> None:
     assert pyunion.sh("echo hello >/dev/stdout", "-u", "alice") == "hello\n"
 
 
-def test_a_passwd_that_is_a_fifo_does_not_hang(pyunion: Pyunion) -> None:
-    layer = pyunion.root.parent.parent / "layer"
-    (layer / "etc").mkdir(parents=True)
+def test_a_passwd_that_is_a_fifo_does_not_hang(pyunion: Pyunion, layer: Path) -> None:
+    (layer / "etc").mkdir()
     os.mkfifo(layer / "etc/passwd")
-    result = pyunion("run", "--rm", "--rootfs", f"{layer}:{pyunion.rootfs}", "-u", "alice", "true")
+    result = pyunion.run_on(layer, "-u", "alice", "true")
     assert result.returncode == 125
     assert "/etc/passwd" in result.stderr
 
@@ -88,13 +89,14 @@ def test_no_descriptor_leads_out_as_working_directory(pyunion: Pyunion, fd: int)
     assert pyunion.run("-w", f"/proc/1/fd/{fd}", "true").returncode == 125
 
 
-def test_layers_are_stacked_uppermost_first(pyunion: Pyunion) -> None:
-    top, middle = (pyunion.root.parent.parent / name for name in ("top", "mid:dle"))
+def test_layers_are_stacked_uppermost_first(pyunion: Pyunion, tmp_path: Path) -> None:
+    top, middle = tmp_path / "top", tmp_path / "mid:dle"
     for layer in (top, middle):
         layer.mkdir()
         layer.chmod(0o755)
         (layer / layer.name).write_text("")
         (layer / "same").write_text(layer.name)
     middle_name = str(middle).replace(":", "\\:")
-    result = pyunion("run", "--rm", "--rootfs", f"{top}:{middle_name}:{pyunion.rootfs}", "sh", "-c", "cat same; ls -d top mid:dle bin")
+    rootfs = f"{top}:{middle_name}:{pyunion.rootfs}"
+    result = pyunion("run", "--rm", "--rootfs", rootfs, "sh", "-c", "cat same; ls -d top mid:dle bin")
     assert (result.stdout, result.stderr) == ("topbin\nmid:dle\ntop\n", "")

@@ -30,8 +30,8 @@ def test_the_command_dies_of_a_signal_it_does_not_catch(pyunion: Pyunion, name: 
     process = pyunion.start("-i", "sh", "-c", "echo ready; exec cat")
     ready(process)
     process.send_signal(number)
-    process.communicate(timeout=30)
-    assert process.returncode == 128 + number
+    assert process.wait(30) == 128 + number
+    process.communicate()
 
 
 def test_a_signal_while_the_container_is_made_ends_it(pyunion: Pyunion) -> None:

@@ -1,6 +1,7 @@
 """`-v` and `--tmpfs`, and what planted symlinks can't do with them."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -22,17 +23,17 @@ def test_a_volume_is_the_directory_itself(pyunion: Pyunion, source: Path) -> Non
 
 
 def test_a_read_only_volume_cannot_be_written(pyunion: Pyunion, source: Path) -> None:
-    assert pyunion.sh("cat /v/file; (echo x >/v/file) 2>&1 | grep -c Read-only", "-v", f"{source}:/v:ro") == "content\n1\n"
+    script = "cat /v/file; (echo x >/v/file) 2>&1 | grep -c Read-only"
+    assert pyunion.sh(script, "-v", f"{source}:/v:ro") == "content\n1\n"
     assert (source / "file").read_text() == "content\n"
 
 
 def test_read_only_holds_for_what_is_mounted_below_too(pyunion: Pyunion, source: Path) -> None:
     (source / "below").mkdir()
-    script = "mount -t tmpfs below {0}/below && exec \"$@\"".format(source)
-    argv = pyunion.argv("run", "--rm", "--rootfs", pyunion.rootfs, "-v", f"{source}:/v:ro", "sh", "-c", "echo x >/v/below/x")
-    import subprocess
-
-    result = subprocess.run(["unshare", "-m", "sh", "-c", script, "sh", *argv], capture_output=True, text=True, check=False, timeout=30)
+    script = f'mount -t tmpfs below {source}/below && exec "$@"'
+    options = ("--rm", "--rootfs", pyunion.rootfs, "-v", f"{source}:/v:ro")
+    argv = ["unshare", "-m", "sh", "-c", script, "sh", *pyunion.argv("run", *options, "sh", "-c", "echo x >/v/below/x")]
+    result = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30)
     assert result.returncode == 1
     assert "Read-only" in result.stderr
 
@@ -51,25 +52,20 @@ def test_volumes_may_lie_in_one_another_in_any_order(pyunion: Pyunion, source: P
 
 
 @pytest.mark.parametrize("link", ["/", "/..", "../../../../../..", "/proc/1/root", "{outside}"])
-def test_a_planted_symlink_as_target_stays_inside(pyunion: Pyunion, source: Path, tmp_path: Path, link: str) -> None:
+def test_a_planted_symlink_as_target_stays_inside(
+    pyunion: Pyunion, source: Path, tmp_path: Path, layer: Path, link: str
+) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
-    layer = tmp_path / "layer"
-    layer.mkdir()
-    layer.chmod(0o755)
     (layer / "trap").symlink_to(link.format(outside=outside))
-    pyunion("run", "--rm", "--rootfs", f"{layer}:{pyunion.rootfs}", "-v", f"{source}:/trap/data", "true")
+    pyunion.run_on(layer, "-v", f"{source}:/trap/data", "true")
     assert list(outside.iterdir()) == []
     assert not Path("/data").exists()
 
 
-def test_a_planted_absolute_symlink_means_the_containers_own(pyunion: Pyunion, source: Path, tmp_path: Path) -> None:
-    layer = tmp_path / "layer"
-    layer.mkdir()
-    layer.chmod(0o755)
+def test_a_planted_absolute_symlink_means_the_containers_own(pyunion: Pyunion, source: Path, layer: Path) -> None:
     (layer / "trap").symlink_to("/home/../home/alice")
-    rootfs = f"{layer}:{pyunion.rootfs}"
-    result = pyunion("run", "--rm", "--rootfs", rootfs, "-v", f"{source}:/trap", "cat", "/home/alice/file")
+    result = pyunion.run_on(layer, "-v", f"{source}:/trap", "cat", "/home/alice/file")
     assert result.stdout == "content\n"
 
 
@@ -81,31 +77,27 @@ def test_no_volume_over_the_kernels_files(pyunion: Pyunion, source: Path, target
 
 
 @pytest.mark.parametrize("name", ["proc", "sys", "dev", "etc"])
-def test_a_symlink_where_we_mount_does_not_lead_out(pyunion: Pyunion, tmp_path: Path, name: str) -> None:
+def test_a_symlink_where_we_mount_does_not_lead_out(pyunion: Pyunion, tmp_path: Path, layer: Path, name: str) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
-    layer = tmp_path / "layer"
-    layer.mkdir()
-    layer.chmod(0o755)
     (layer / name).symlink_to(outside)
-    result = pyunion("run", "--rm", "--rootfs", f"{layer}:{pyunion.rootfs}", "true")
+    result = pyunion.run_on(layer, "true")
     assert result.returncode == (0 if name == "etc" else 125)
     assert list(outside.iterdir()) == []
 
 
-def test_resolv_conf_as_a_link_out_stays_inside(pyunion: Pyunion, tmp_path: Path) -> None:
-    layer = tmp_path / "layer"
-    (layer / "etc").mkdir(parents=True)
+def test_resolv_conf_as_a_link_out_stays_inside(pyunion: Pyunion, tmp_path: Path, layer: Path) -> None:
+    (layer / "etc").mkdir()
     (layer / "etc/resolv.conf").symlink_to("../run/systemd/resolve/stub-resolv.conf")
     (layer / "etc/hosts").symlink_to(tmp_path / "planted")
-    layer.chmod(0o755)
-    result = pyunion("run", "--rm", "--rootfs", f"{layer}:{pyunion.rootfs}", "cat", "/run/systemd/resolve/stub-resolv.conf")
+    result = pyunion.run_on(layer, "cat", "/run/systemd/resolve/stub-resolv.conf")
     assert (result.returncode, result.stderr) == (0, "")
     assert not (tmp_path / "planted").exists()
 
 
 def test_tmpfs_is_empty_and_has_its_options(pyunion: Pyunion) -> None:
-    script = "ls -A /home; stat -c %a /home; grep ' /home ' /proc/mounts; dd if=/dev/zero of=/home/x bs=1M count=2 2>&1 | grep -c 'No space'"
+    script = """ls -A /home; stat -c %a /home; grep ' /home ' /proc/mounts
+        dd if=/dev/zero of=/home/x bs=1M count=2 2>&1 | grep -c 'No space'"""
     mode, mount, full = pyunion.sh(script, "--tmpfs", "/home:size=1m,mode=700,exec").splitlines()
     assert (mode, full) == ("700", "1")
     options = set(mount.split()[3].split(","))
@@ -117,11 +109,8 @@ def test_tmpfs_is_noexec_by_default(pyunion: Pyunion) -> None:
     assert pyunion.run("--tmpfs", "/t", "sh", "-c", "cp /bin/busybox /t/true; /t/true").returncode == 126
 
 
-def test_devices_of_a_layer_do_not_work(pyunion: Pyunion, tmp_path: Path) -> None:
-    layer = tmp_path / "layer"
-    layer.mkdir()
-    layer.chmod(0o755)
+def test_devices_of_a_layer_do_not_work(pyunion: Pyunion, layer: Path) -> None:
     os.mknod(layer / "zero", 0o20666, os.makedev(1, 5))
-    result = pyunion("run", "--rm", "--rootfs", f"{layer}:{pyunion.rootfs}", "head", "-c1", "/zero")
+    result = pyunion.run_on(layer, "head", "-c1", "/zero")
     assert result.returncode == 1
     assert "denied" in result.stderr
