@@ -170,3 +170,28 @@ def test_the_mount_becomes_a_root_directory(debian: Debian) -> None:
     assert result.stdout == "1000\n"
     assert result.stderr == "touch: cannot touch '/mine': Permission denied\n"
     assert (debian.root / "tmp/mine").stat().st_uid == 1000
+
+
+def test_many_processes_work_on_the_same_lower_files(debian: Debian) -> None:
+    """Each appends to the same files, changes the same tree's modes and makes a copy of it."""
+    script = """
+        worker() {
+            for n in $(seq 50); do echo "$1 $n" >> /etc/services; echo "$1 $n" >> /opt/app/os.py; done
+            chmod -R g+w /opt/app/asyncio; cp -a /opt/app/xml /srv/xml$1; mv /srv/xml$1 /srv/done$1
+            while read -r file; do mv "$file" "$file.moved" 2> /dev/null || true; done < /srv/list
+        }
+        find /opt/app/email -type f > /srv/list
+        for n in 1 2 3 4 5 6; do worker $n & done; wait
+        grep -cE '^[1-6] [0-9]+$' /etc/services; grep -cE '^[1-6] [0-9]+$' /opt/app/os.py
+        ls /srv; wc -l < /srv/list; find /opt/app/email -type f -name '*.moved' | wc -l
+        find /opt/app/asyncio ! -perm -g+w | wc -l
+    """
+    lines = debian.run(script).split()
+    copies = [f"done{n}" for n in range(1, 7)]
+    assert lines[:2] == ["300", "300"]
+    assert lines[2:9] == [*copies, "list"]
+    assert lines[9] == lines[10]
+    assert lines[11] == "0"
+    one, *others = [with_plain_links(snapshot(debian.root / "srv" / copy)) for copy in copies]
+    for other in others:
+        assert_same_tree(one, other)
