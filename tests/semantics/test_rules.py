@@ -461,6 +461,48 @@ def test_66_67_71_hard_links_stay_links(tmp_path):
     run_beside(tmp_path, build, act, ignore=TIMES)
 
 
+def test_28_71_links_are_counted_without_copying_what_was_deleted(tmp_path, union_mount):
+    """▲ The kernel copies a lower hard link up to remember that one of its names was deleted."""
+    lower, upper = tmp_path / "lower", tmp_path / "upper"
+    put(lower / "one", "data")
+    for name in ("two", "three"):
+        os.link(lower / "one", lower / name)
+    mounted = union_mount([lower], upper)
+    (mounted.path / "one").unlink()
+    assert (mounted.path / "two").stat().st_nlink == 2
+    mounted.remount()
+    assert (mounted.path / "two").stat().st_nlink == 2
+    (mounted.path / "two").unlink()
+    mounted.remount()
+    assert (mounted.path / "three").stat().st_nlink == 1
+    assert all(stat.S_ISCHR(os.lstat(upper / name).st_mode) for name in ("one", "two"))
+    assert names(tmp_path / "upper.work/index") == []
+    (mounted.path / "three").chmod(0o600)
+    mounted.remount()
+    assert (mounted.path / "three").stat().st_nlink == 1
+
+
+def test_57_a_redirect_out_of_an_opaque_directory(tmp_path):
+    """A renamed lower directory in a new one, once more renamed above: each layer's redirect is followed."""
+
+    def build(layers):
+        put(layers[2] / "usr/x/file", "x")
+        put(layers[1] / "opt/odd/moved/added", "x")
+        opaque(layers[1] / "opt/odd")
+        os.setxattr(layers[1] / "opt/odd/moved", "trusted.overlay.redirect", b"/usr/x")
+        whiteout(layers[1] / "usr/x")
+        put(layers[0] / "there/new", "x")
+        os.setxattr(layers[0] / "there", "trusted.overlay.redirect", b"/opt/odd/moved")
+        whiteout(layers[0] / "opt/odd/moved")
+
+    def act(root):
+        seen = names(root / "there"), names(root / "opt/odd"), names(root / "usr")
+        os.rename(root / "there", root / "opt/back")
+        return seen, names(root / "opt/back")
+
+    run_beside(tmp_path, build, act, lowers=3, ignore=TIMES)
+
+
 def test_72_numbers_are_unique(tmp_path, union_mount):
     for layer in ("one", "two", "three"):
         for number in range(50):

@@ -25,6 +25,7 @@ from pathlib import Path
 
 READY_TIMEOUT_S = 20
 END_TIMEOUT_S = 20
+BUSY_TIMEOUT_S = 10
 
 PYUNIONFS = (sys.executable, "-m", "unionfs")
 """The mount program of this checkout, as arguments to run."""
@@ -84,7 +85,9 @@ class Mounted:
         except subprocess.TimeoutExpired:
             self.driver.kill()
             self.driver.wait()
-            raise AssertionError(f"the driver of {self.path} did not end{self._logged()}") from None
+            raise AssertionError(
+                f"the driver of {self.path} did not end{self._logged()}\nstill mounted for: {_holders(self.path)}"
+            ) from None
         assert status == 0, f"the driver of {self.path} ended with {status}{self._logged()}"
 
     def __enter__(self) -> "Mounted":
@@ -133,7 +136,13 @@ def mount_overlay(
     """Mount kernel overlayfs; one lower alone without upper is refused by it (give an empty second)."""
     mounted = _prepare(lowers, upper, workdir, at, options)
     command = ["mount", "-t", "overlay", "overlay", "-o", union_options(mounted), str(mounted.path)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        # the upper stays busy while a mount namespace made meanwhile still holds the mount that was just taken down
+        if "busy" not in result.stderr or time.monotonic() > deadline:
+            break
+        time.sleep(0.05)
     assert result.returncode == 0, f"kernel overlayfs: {result.stderr.strip()} ({command})"
     return mounted
 
@@ -165,6 +174,18 @@ def mount_point_lines(path: str | os.PathLike[str]) -> list[str]:
     wanted = _mountinfo_escape(os.path.realpath(path))
     lines = Path("/proc/self/mountinfo").read_text(errors="surrogateescape").split("\n")
     return [line for line in lines if line and line.split(" ")[4] == wanted]
+
+
+def _holders(path: Path) -> list[str]:
+    """Processes in whose mount namespace `path` is still a mount point."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if f" {_mountinfo_escape(os.fspath(path))} " in (process / "mountinfo").read_text(errors="surrogateescape"):
+                found.append(f"{process.name} {(process / 'cmdline').read_bytes()[:80]!r}")
+        except OSError:
+            continue
+    return found
 
 
 def _mountinfo_escape(path: str) -> str:

@@ -6,7 +6,6 @@ mechanism which only other programs have are listed in the help as without effec
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 from unionfs.cli import grammar
@@ -166,11 +165,11 @@ def _setting(field: str, read: Reader) -> Setter:
 
 def _union(field: str, read: Reader) -> Setter:
     """The same for UnionOptions."""
-    return lambda asked, name, value: asked._replace(union=replace(asked.union, **{field: read(name, value)}))
+    return lambda asked, name, value: asked._replace(union=asked.union._replace(**{field: read(name, value)}))
 
 
 def _add_lower(asked: MountOptions, name: str, value: bytes | None) -> MountOptions:
-    return asked._replace(union=replace(asked.union, lower=(*asked.union.lower, _path(name, value))))
+    return asked._replace(union=asked.union._replace(lower=(*asked.union.lower, _path(name, value))))
 
 
 def _for_kernel(asked: MountOptions, name: str, value: bytes | None) -> MountOptions:

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from unionfs.core import tree
@@ -29,7 +28,7 @@ def changes(upper: bytes, lower: Sequence[bytes], dialect: Literal["auto", "over
     options = UnionOptions(lower=tuple(lower), dialect=dialect)
     before = open_union(options)
     try:
-        after = open_union(replace(options, lower=(upper, *lower)))
+        after = open_union(options._replace(lower=(upper, *lower)))
         try:
             yield from _Comparison(before, after).directory(before.root, after.root)
         finally:

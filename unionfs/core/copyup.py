@@ -18,8 +18,8 @@ from unionfs.linux.copyrange import copy_data
 
 _INLINE_BYTES = 64 << 10
 """Up to this size a copy that isn't synced takes less time than the hop to a thread."""
-_LINKS_OF_COPY = 2
-"""Of the upper inode of a lower hard link: the name copied up and the one in the index."""
+_INDEXED = 1
+"""The link in the index of a lower hard link's upper inode."""
 _MUST_COPY = (b"system.posix_acl_access", b"system.posix_acl_default")
 _NEVER_COPY = (b"security.selinux",)
 
@@ -200,8 +200,11 @@ def _commit(union: Union, node: File, copying: CopyUp) -> None:
         lower = tree.locate(union, node).stat()
         links = lower.st_nlink + node.nlink_diff
         upper = temporary.stat()
-        if lower.st_nlink > 1 and node.names:
-            index_name = _enter_index(union, node, temporary, lower, links)
+        others = links - bool(node.names) - _INDEXED
+        if node.link_name is not None and links > 0:
+            _set_mark(union, temporary, NLINK, b"U%+d" % others)
+            os.link(temporary.name, node.link_name, src_dir_fd=temporary.dirfd, dst_dir_fd=workdir.index)
+            index_name = node.link_name
         if node.names:
             parent, name = node.names[0]
             _publish(union, copying.temporary, upper_dir(union, parent), name)
@@ -218,19 +221,12 @@ def _commit(union: Union, node: File, copying: CopyUp) -> None:
     node.lower = None
     node.real = real_id(upper)
     node.index_name = index_name
-    node.nlink_diff = links - _LINKS_OF_COPY if index_name is not None else 0
-    union.inodes.nlink_diffs.pop(node.ino, None)
+    node.nlink_diff = others if index_name is not None else 0
+    if node.link_name is not None:
+        workdir.lose_links(node.link_name, 0)
+        node.link_name = None
     union.changed.append(node)
     _turn_handles(union, node)
-
-
-def _enter_index(union: Union, node: File, temporary: At, lower: os.stat_result, links: int) -> bytes:
-    """Keep the copy of a lower hard link where its other names are looked for; its name there."""
-    workdir = tree.writable(union)
-    index_name = tree.hard_link_name(union, tree.locate(union, node), real_id(lower))
-    _set_mark(union, temporary, NLINK, b"U%+d" % (links - _LINKS_OF_COPY))
-    os.link(temporary.name, index_name, src_dir_fd=temporary.dirfd, dst_dir_fd=workdir.index)
-    return index_name
 
 
 def save_nlink(union: Union, node: File) -> None:

@@ -6,7 +6,7 @@ char 0:0, and marks are written under the first prefix.
 
 import errno
 import os
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from unionfs.linux.at import At
 
@@ -28,8 +28,7 @@ WHITEOUT = b"whiteout"
 _ESCAPE = b"overlay."
 
 
-@dataclass(frozen=True, slots=True)
-class Marks:
+class Marks(NamedTuple):
     """What a directory of a layer says of the layers below it."""
 
     opaque: bool = False
@@ -43,8 +42,7 @@ class Marks:
 NO_MARKS = Marks()
 
 
-@dataclass(frozen=True, slots=True)
-class Dialect:
+class Dialect(NamedTuple):
     """The marks one union reads and writes."""
 
     prefix: bytes

@@ -122,7 +122,18 @@ class CopyUp:
 class File(Node):
     """Anything that isn't a directory."""
 
-    __slots__ = ("copying", "fd", "handles", "index_name", "kind", "lower", "names", "nlink_diff", "set_id")
+    __slots__ = (
+        "copying",
+        "fd",
+        "handles",
+        "index_name",
+        "kind",
+        "link_name",
+        "lower",
+        "names",
+        "nlink_diff",
+        "set_id",
+    )
 
     def __init__(self, ino: int, real: RealId, kind: int) -> None:
         super().__init__(ino, real)
@@ -134,6 +145,8 @@ class File(Node):
         """Where it lies while it hasn't been copied up; None means it is in the upper."""
         self.index_name: bytes | None = None
         """Its name in the index of workdir: a copied-up lower hard link, some of whose names may be lower still."""
+        self.link_name: bytes | None = None
+        """What a lower object with several links is called in the index of workdir, now or when it is copied up."""
         self.fd = -1
         """Open O_PATH descriptor of an upper object of which no name is known."""
         self.nlink_diff = 0
@@ -187,8 +200,6 @@ class InodeTable:
         self._filesystems: dict[int, int] = {}
         self._extra = _EXTRA
         self._moved: dict[RealId, int] = {}
-        self.nlink_diffs: dict[int, int] = {}
-        """nlink_diff of lower files of which names were deleted, by number: it outlives the node."""
 
     def __getitem__(self, ino: int) -> Node:
         return self._nodes[ino]

@@ -1,7 +1,6 @@
 """Value types that the verbs take and give."""
 
 import os
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 
@@ -32,8 +31,7 @@ class StatLike(Protocol):
     def st_ctime_ns(self) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Stat:
+class Stat(NamedTuple):
     """A StatLike whose values aren't just those of the object beneath."""
 
     st_mode: int
@@ -74,8 +72,7 @@ class Caller(NamedTuple):
     umask: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class SetAttr:
+class SetAttr(NamedTuple):
     """What setattr is to change; None leaves a value as it is. Times are in nanoseconds since 1970."""
 
     mode: int | None = None

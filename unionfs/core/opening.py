@@ -8,6 +8,7 @@ import fcntl
 import os
 import resource
 import stat
+import time
 
 from unionfs.core.dialect import TRUSTED, USER, Dialect, any_dialect, overlay_dialect
 from unionfs.core.errors import UnionError
@@ -23,6 +24,8 @@ from unionfs.linux.clone import detached_clone
 _OPEN_ROOT = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _CLONE_REFUSED = (errno.EPERM, errno.ENOSYS, errno.EINVAL)
 _MAX_DIR_FDS = 4096
+_LOCK_PAUSE_S = 0.01
+_LOCK_ATTEMPTS = 100
 
 
 def open_union(options: UnionOptions) -> Union:
@@ -194,7 +197,7 @@ def _lock(path: bytes, what: str, opened: list[int]) -> int:
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     opened.append(fd)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _flock(fd)
     except BlockingIOError:
         raise UnionError(
             f"{what} {os.fsdecode(path)!r} is in use by another mount: "
@@ -204,6 +207,17 @@ def _lock(path: bytes, what: str, opened: list[int]) -> int:
         if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL):
             raise _about(what, path, error) from None
     return fd
+
+
+def _flock(fd: int) -> None:
+    """Lock `fd`, or wait a second for it: umount(8) returns before the driver of what it unmounted has ended."""
+    for _ in range(_LOCK_ATTEMPTS):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            time.sleep(_LOCK_PAUSE_S)
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _dialect(options: UnionOptions, prefix: bytes) -> Dialect:

@@ -1,14 +1,12 @@
 """What a union is made of and how it behaves: the value that a command line or a caller in Python fills in."""
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 IdMap = tuple[tuple[int, int, int], ...]
 """Rows (id inside, id in the layers, count), as newuidmap(1) takes them."""
 
 
-@dataclass(frozen=True, slots=True)
-class UnionOptions:
+class UnionOptions(NamedTuple):
     """Layers and behaviour of a union; the defaults are those of kernel overlayfs with redirect_dir=on, index=on."""
 
     lower: tuple[bytes, ...]

@@ -95,11 +95,13 @@ def _follow(fds: DirFds, dialect: Dialect, part: DirPart, names: Sequence[bytes]
             visible = depth == last and not part.is_whiteout(place, st, dialect)
             return _Step(st if visible else None, part, None, below, from_root, True)
         marks = NO_MARKS if is_bottom else dialect.marks(place)
-        stop = stop or marks.opaque
-        if marks.redirect is not None:
+        if marks.opaque:
+            stop = True
+        elif marks.redirect is not None:
             rest = tuple(names[depth + 1 :])
             if marks.redirect.startswith(b"/"):
-                below, from_root = (*marks.redirect.strip(b"/").split(b"/"), *rest), True
+                # it leads out of whatever was opaque on the way here
+                below, from_root, stop = (*marks.redirect.strip(b"/").split(b"/"), *rest), True, False
             else:
                 below = (*names[:depth], marks.redirect, *rest)
         if depth == last:

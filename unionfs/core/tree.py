@@ -191,8 +191,9 @@ def _lower_file(union: Union, place: At, found: Found) -> File:
             node.index_name = index_name
             node.nlink_diff = _read_nlink_diff(union, At(union.workdir.index, index_name))
             return node
+        node.link_name = index_name
+        node.nlink_diff = -union.workdir.lost_links.get(index_name, 0)
     node.lower = found.part, place.name
-    node.nlink_diff = union.inodes.nlink_diffs.get(node.ino, 0)
     return node
 
 
@@ -237,7 +238,8 @@ def name_removed(union: Union, node: File, parent: Dir, name: bytes, held: int) 
     parent.children.pop(name, None)
     if node.lower is not None:
         node.nlink_diff -= 1
-        union.inodes.nlink_diffs[node.ino] = node.nlink_diff
+        if node.link_name is not None:
+            writable(union).lose_links(node.link_name, -node.nlink_diff)
     elif node.index_name is not None and not node.names:
         _leave_index(union, node)
     if held >= 0:

@@ -1,7 +1,6 @@
 """The state of one union. Behaviour is in the modules that take it as their first argument."""
 
 import os
-from dataclasses import dataclass, field
 from itertools import count
 
 from unionfs.core.callers import Creator
@@ -13,31 +12,61 @@ from unionfs.core.origin import Origins
 from unionfs.core.workdir import Workdir
 
 
-@dataclass(slots=True)
 class Union:
     """An open union. Made by `open_union`; used by one thread at a time, the same from the first verb on."""
 
-    options: UnionOptions
-    layers: tuple[Layer, ...]
-    """Uppermost first, the upper included. Never changes."""
-    dialect: Dialect
-    fds: DirFds
-    origins: Origins
-    inodes: InodeTable
-    root: Dir
-    name_max: int
-    """Bytes in the longest name."""
-    workdir: Workdir | None
-    """None: read-only."""
-    locks: tuple[int, ...] = ()
-    """Descriptors whose flock keeps upper and workdir ours."""
-    creator: Creator = field(default_factory=Creator)
-    changed: list[Node] = field(default_factory=list)
-    """Nodes whose attributes a verb changed that wasn't about them: copy-up moves ctime, blocks and a directory's
-    links. A carrier that lets its client cache attributes tells it, and empties the list."""
-    handles: dict[int, Handle] = field(default_factory=dict)
-    dir_handles: dict[int, DirHandle] = field(default_factory=dict)
-    new_handle: "count[int]" = field(default_factory=lambda: count(1))
+    __slots__ = (
+        "changed",
+        "creator",
+        "dialect",
+        "dir_handles",
+        "fds",
+        "handles",
+        "inodes",
+        "layers",
+        "locks",
+        "name_max",
+        "new_handle",
+        "options",
+        "origins",
+        "root",
+        "workdir",
+    )
+
+    def __init__(
+        self,
+        options: UnionOptions,
+        layers: tuple[Layer, ...],
+        dialect: Dialect,
+        fds: DirFds,
+        origins: Origins,
+        inodes: InodeTable,
+        root: Dir,
+        name_max: int,
+        workdir: Workdir | None,
+        locks: tuple[int, ...],
+    ) -> None:
+        self.options = options
+        self.layers = layers
+        """Uppermost first, the upper included. Never changes."""
+        self.dialect = dialect
+        self.fds = fds
+        self.origins = origins
+        self.inodes = inodes
+        self.root = root
+        self.name_max = name_max
+        """Bytes in the longest name."""
+        self.workdir = workdir
+        """None: read-only."""
+        self.locks = locks
+        """Descriptors whose flock keeps upper and workdir ours."""
+        self.creator = Creator()
+        self.changed: list[Node] = []
+        """Nodes whose attributes a verb changed that wasn't about them: copy-up moves ctime, blocks and a directory's
+        links. A carrier that lets its client cache attributes tells it, and empties the list."""
+        self.handles: dict[int, Handle] = {}
+        self.dir_handles: dict[int, DirHandle] = {}
+        self.new_handle = count(1)
 
     @property
     def read_only(self) -> bool:

@@ -1,7 +1,8 @@
 """The work directory: objects are made complete in it, then renamed into the upper at once.
 
 `work/` holds temporaries and is emptied at mount, `index/` the upper inodes of lower hard links: kernel overlayfs's
-layout, so that either finds the other's in order.
+layout, so that either finds the other's in order. `links/` is ours: how many names of a lower hard link were deleted.
+The kernel copies such a file to the index, to write that down; a symlink whose target is the number costs no data.
 """
 
 import errno
@@ -15,6 +16,7 @@ from unionfs.linux.at import At
 
 _OPEN_DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _WHITEOUT_DEVICE = 0  # makedev(0, 0)
+_LINKS = b"links"
 
 
 class Workdir:
@@ -27,6 +29,9 @@ class Workdir:
         """Descriptor of the directory of temporaries."""
         self.index = _make_dir(workdir_fd, b"index")
         """Descriptor of the index."""
+        self.lost_links = _read_links(workdir_fd)
+        """Names deleted of each lower hard link that was not copied up, by its name in the index."""
+        self._fd = os.dup(workdir_fd)
         self._numbers = count(1)
         self._whiteout: bytes | None = None
 
@@ -95,6 +100,21 @@ class Workdir:
             os.rename(target.name, name, src_dir_fd=target.dirfd, dst_dir_fd=self.temporary)
         self.discard(name)
 
+    def lose_links(self, index_name: bytes, lost: int) -> None:
+        """Note that `lost` names of the lower hard link are deleted; 0: it is counted in the index from now on.
+
+        Never fails: the name is gone already, and only a number would be wrong after the next mount.
+        """
+        if self.lost_links.pop(index_name, 0):
+            with suppress(OSError):
+                os.unlink(_LINKS + b"/" + index_name, dir_fd=self._fd)
+        if lost:
+            self.lost_links[index_name] = lost
+            with suppress(OSError):
+                with suppress(FileExistsError):
+                    os.mkdir(_LINKS, 0o700, dir_fd=self._fd)
+                os.symlink(b"%d" % lost, _LINKS + b"/" + index_name, dir_fd=self._fd)
+
     def discard(self, name: bytes) -> None:
         """Remove the temporary `name`, whatever it is. Never fails: the next mount removes what is left."""
         with suppress(OSError):
@@ -106,6 +126,21 @@ class Workdir:
             self._whiteout = None
         os.close(self.temporary)
         os.close(self.index)
+        os.close(self._fd)
+
+
+def _read_links(workdir_fd: int) -> dict[bytes, int]:
+    try:
+        fd = os.open(_LINKS, _OPEN_DIR, dir_fd=workdir_fd)
+    except OSError:
+        return {}
+    try:
+        names = [os.fsencode(name) for name in os.listdir(fd)]
+        return {name: int(os.readlink(name, dir_fd=fd)) for name in names}
+    except (OSError, ValueError):
+        return {}  # only numbers of links depend on it
+    finally:
+        os.close(fd)
 
 
 def _make_dir(parent: int, name: bytes) -> int:

@@ -1,0 +1,262 @@
+"""The same random calls on kernel overlayfs and on our mount, compared after every one.
+
+Both have equal copies of a random stack of layers. Compared are what each call gives or its errno; at times and in
+the end the whole trees; after a remount; and when each side mounts what the other wrote.
+"""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from tests.differential.actors import Actor, User
+from tests.differential.stacks import ACLS, build, contents, modes, names, paths, prune, stacks
+from tests.semantics.sidebyside import KERNEL_OPTIONS, OUR_OPTIONS, Seen, assert_same, look, next_tick_ns
+from tests.support.mounts import Mounted, mount_overlay, mount_union
+
+USERS = (User(0, (0,)), User(1000, (1000, 2000)), User(1001, (1001,)))
+UMASK = 0
+"""The FUSE of pyfuse3 applies it before we see a default ACL, which should replace it."""
+MOUNTS = {"kernel": (mount_overlay, KERNEL_OPTIONS), "ours": (mount_union, OUR_OPTIONS)}
+EXCHANGE, NOREPLACE = 2, 1
+
+users = st.sampled_from((0, 0, 0, 1, 2))
+slots = st.integers(0, 2)
+creation = st.sampled_from((os.O_CREAT, os.O_CREAT | os.O_EXCL, os.O_TRUNC, os.O_APPEND, os.O_CREAT | os.O_TRUNC))
+opening = st.sampled_from(
+    (os.O_RDONLY, os.O_RDWR, os.O_WRONLY, os.O_RDWR | os.O_TRUNC, os.O_RDONLY | os.O_DIRECTORY, os.O_RDWR | os.O_CREAT)
+)
+node_modes = st.sampled_from((0o010644, 0o140600, 0o020600, 0o100640))
+xattr_flags = st.sampled_from((0, 0, os.XATTR_CREATE, os.XATTR_REPLACE))
+offsets = st.sampled_from((0, 1, 4000, 10_000))
+ids = st.sampled_from((0, 1000, 1001, -1))
+keys = st.sampled_from(("user.key", "user.other", "trusted.key", "trusted.overlay.key"))
+
+
+class Side:
+    """One file system under test, and the processes that use it."""
+
+    def __init__(self, name: str, place: Path, layers: list[str]) -> None:
+        self.name = name
+        self.place = place
+        self.layers = [place / layer for layer in layers]
+        self.started_ns = next_tick_ns(place.parent)
+        self.actors = [Actor(user, UMASK) for user in USERS]
+        self.mounted = self.mount(name)
+
+    def mount(self, name: str) -> Mounted:
+        """Mount this side's stack as the file system `name` does."""
+        mount, options = MOUNTS[name]
+        place = self.place
+        return mount(self.layers, place / "upper", workdir=place / "work", at=place / "at", options=options)
+
+    def look(self) -> Seen:
+        """The whole tree."""
+        return look(self.mounted.path, self.started_ns)
+
+    def unmount(self) -> None:
+        """Close what the actors have open, and unmount."""
+        for actor in self.actors:
+            actor.ask("close")
+        self.mounted.unmount()
+
+    def close(self) -> None:
+        """Unmount and end the actors."""
+        try:
+            self.unmount()
+        finally:
+            for actor in self.actors:
+                actor.close()
+
+
+class Differential(RuleBasedStateMachine):
+    """What users do to a union."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.top = Path(tempfile.mkdtemp(prefix="pyunion-differential-"))
+        self.top.chmod(0o755)
+        self.sides: list[Side] = []
+
+    @initialize(stack=stacks)
+    def set_up(self, stack: list[list[Any]]) -> None:
+        layers = [f"layer{index}" for index in range(len(stack) + 1)]
+        for layer, things in zip(layers, [*stack, []], strict=True):
+            build(self.top / "built" / layer, things)
+        self.prune([self.top / "built" / layer for layer in layers])
+        for name in MOUNTS:
+            subprocess.run(["cp", "-a", self.top / "built", self.top / name], check=True)
+            self.sides.append(Side(name, self.top / name, layers))
+
+    def prune(self, layers: list[Path]) -> None:
+        """Take out the whiteouts that hide nothing."""
+        again = True
+        while again:
+            with mount_overlay(layers, at=self.top / "pruned") as mounted:
+                again = prune(layers, mounted.path)
+
+    def teardown(self) -> None:
+        try:
+            if len(self.sides) == len(MOUNTS):
+                self.compare_trees()
+                self.compare_remounted()
+        finally:
+            for side in self.sides:
+                side.close()
+            shutil.rmtree(self.top)
+
+    # The two file systems
+
+    def both(self, user: int, call: str, *arguments: Any) -> None:
+        """Make one call on both sides. Arguments that are tuples are paths."""
+        answers = {}
+        for side in self.sides:
+            root = os.fsencode(side.mounted.path)
+            made = [os.path.join(root, *value) if isinstance(value, tuple) else value for value in arguments]
+            answers[side.name] = side.actors[user].ask(call, *made)
+        assert answers["ours"] == answers["kernel"], (
+            f"{call}{arguments} by {USERS[user].uid}: ours {answers['ours']}, kernel {answers['kernel']}"
+        )
+
+    def compare_trees(self) -> None:
+        kernel, ours = (side.look() for side in self.sides)
+        assert_same(kernel, ours)
+
+    def compare_remounted(self) -> None:
+        """Each side must show the same when mounted again, also by the other."""
+        for side in self.sides:
+            before = side.look()
+            side.unmount()
+            for name in MOUNTS:
+                side.mounted = side.mount(name)
+                # the kernel doesn't read our count of deleted names of a lower hard link
+                ignore = frozenset({"nlink"}) if (name, side.name) == ("kernel", "ours") else frozenset()
+                try:
+                    assert_same(before, side.look(), ignore=ignore)
+                except AssertionError as error:
+                    raise AssertionError(f"{name} shows another tree of what {side.name} wrote: {error}") from None
+                side.unmount()
+            side.mounted = side.mount(side.name)
+
+    # Looking
+
+    @rule(user=users, call=st.sampled_from(("stat", "follow", "list", "read", "xattrs", "readlink")), path=paths)
+    def look_at(self, user: int, call: str, path: tuple[bytes, ...]) -> None:
+        self.both(user, call, path)
+
+    @rule(user=users, path=paths, mask=st.integers(0, 7))
+    def may_access(self, user: int, path: tuple[bytes, ...], mask: int) -> None:
+        self.both(user, "access", path, mask)
+
+    @rule(one=paths, other=paths)
+    def are_the_same(self, one: tuple[bytes, ...], other: tuple[bytes, ...]) -> None:
+        self.both(0, "same", one, other)
+
+    # Names
+
+    @rule(user=users, path=paths, flags=creation, mode=modes, data=contents)
+    def write(self, user: int, path: tuple[bytes, ...], flags: int, mode: int, data: bytes) -> None:
+        self.both(user, "write", path, flags, mode, data)
+
+    @rule(user=users, path=paths, mode=modes)
+    def make_directory(self, user: int, path: tuple[bytes, ...], mode: int) -> None:
+        self.both(user, "mkdir", path, mode)
+
+    @rule(user=users, path=paths, mode=node_modes, minor=st.integers(0, 3))
+    def make_node(self, user: int, path: tuple[bytes, ...], mode: int, minor: int) -> None:
+        self.both(user, "mknod", path, mode, os.makedev(1, minor) if minor else 0)
+
+    @rule(user=users, path=paths, content=paths)
+    def make_symlink(self, user: int, path: tuple[bytes, ...], content: tuple[bytes, ...]) -> None:
+        self.both(user, "symlink", os.path.join(*content), path)
+
+    @rule(user=users, old=paths, new=paths)
+    def link(self, user: int, old: tuple[bytes, ...], new: tuple[bytes, ...]) -> None:
+        self.both(user, "link", old, new)
+
+    @rule(user=users, call=st.sampled_from(("unlink", "rmdir")), path=paths)
+    def remove(self, user: int, call: str, path: tuple[bytes, ...]) -> None:
+        self.both(user, call, path)
+
+    @rule(user=users, old=paths, new=paths, flags=st.sampled_from((0, 0, NOREPLACE, EXCHANGE)))
+    def rename(self, user: int, old: tuple[bytes, ...], new: tuple[bytes, ...], flags: int) -> None:
+        self.both(user, "rename", old, new, flags)
+
+    @rule(path=paths, name=names)
+    def remove_all(self, path: tuple[bytes, ...], name: bytes) -> None:
+        """As rm -r does, so that directories become free to be replaced."""
+        self.both(0, "unlink", (*path, name))
+        self.both(0, "rmdir", path)
+
+    # Attributes
+
+    @rule(user=users, path=paths, mode=modes)
+    def change_mode(self, user: int, path: tuple[bytes, ...], mode: int) -> None:
+        self.both(user, "chmod", path, mode)
+
+    @rule(user=users, path=paths, uid=ids, gid=ids)
+    def change_owner(self, user: int, path: tuple[bytes, ...], uid: int, gid: int) -> None:
+        self.both(user, "chown", path, uid, gid)
+
+    @rule(user=users, path=paths, length=offsets)
+    def truncate(self, user: int, path: tuple[bytes, ...], length: int) -> None:
+        self.both(user, "truncate", path, length)
+
+    @rule(user=users, path=paths, seconds=st.integers(0, 10**9))
+    def set_times(self, user: int, path: tuple[bytes, ...], seconds: int) -> None:
+        self.both(user, "utime", path, seconds * 10**9 + 7)
+
+    @rule(user=users, path=paths, key=keys, value=contents, flags=xattr_flags)
+    def set_xattr(self, user: int, path: tuple[bytes, ...], key: str, value: bytes, flags: int) -> None:
+        self.both(user, "setxattr", path, key, value[:100], flags)
+
+    @rule(user=users, path=paths, kind=st.sampled_from(("access", "default")), value=st.sampled_from(ACLS))
+    def set_acl(self, user: int, path: tuple[bytes, ...], kind: str, value: bytes) -> None:
+        self.both(user, "setxattr", path, f"system.posix_acl_{kind}", value, 0)
+
+    @rule(user=users, path=paths, key=keys)
+    def remove_xattr(self, user: int, path: tuple[bytes, ...], key: str) -> None:
+        self.both(user, "removexattr", path, key)
+
+    # Open files
+
+    @rule(user=users, slot=slots, path=paths, flags=opening, mode=modes)
+    def open(self, user: int, slot: int, path: tuple[bytes, ...], flags: int, mode: int) -> None:
+        self.both(user, "open", slot, path, flags, mode)
+
+    @rule(user=users, slot=slots, data=contents, offset=offsets)
+    def write_open(self, user: int, slot: int, data: bytes, offset: int) -> None:
+        self.both(user, "pwrite", slot, data, offset)
+
+    @rule(user=users, slot=slots, offset=offsets)
+    def read_open(self, user: int, slot: int, offset: int) -> None:
+        self.both(user, "pread", slot, 10_000, offset)
+
+    @rule(user=users, slot=slots, call=st.sampled_from(("fstat", "fsync", "flist")))
+    def look_at_open(self, user: int, slot: int, call: str) -> None:
+        self.both(user, call, slot)
+
+    @rule(user=users, slot=slots, length=offsets)
+    def truncate_open(self, user: int, slot: int, length: int) -> None:
+        self.both(user, "ftruncate", slot, length)
+
+    @rule(user=users, slot=slots, mode=modes, uid=ids)
+    def change_open(self, user: int, slot: int, mode: int, uid: int) -> None:
+        self.both(user, "fchmod", slot, mode)
+        self.both(user, "fchown", slot, uid, -1)
+
+    # The whole
+
+    @rule()
+    def compare(self) -> None:
+        self.compare_trees()
+
+    @rule()
+    def remount(self) -> None:
+        self.compare_trees()
+        self.compare_remounted()

@@ -1,0 +1,23 @@
+"""Runs the machine: shortly in the test suite, and with `make fuzz` for as long as one likes."""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+from tests.differential.machine import Differential
+from tests.support import needs
+
+pytestmark = [needs.root]
+
+EXAMPLES = int(os.environ.get("PYUNION_FUZZ_EXAMPLES", "0"))
+
+TestDifferential = Differential.TestCase
+TestDifferential.settings = settings(
+    max_examples=EXAMPLES or 25,
+    stateful_step_count=50,
+    deadline=None,
+    derandomize=not EXAMPLES,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+    print_blob=False,
+)
