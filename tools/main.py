@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, cast
 
 from runtime.cli.options import HELP, Option, Parsed, parse, usage
-from runtime.errors import FAILURE, Refusal, UsageError
+from runtime.errors import FAILURE, SIGNALLED, Refusal, UsageError, describe, one_line
 from runtime.places import Places, default_places
 
 
@@ -41,15 +41,25 @@ OPTIONS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; the exit status of the command."""
+    _open_stdio()
     try:
         return _dispatch(parse(sys.argv[1:] if arguments is None else arguments, OPTIONS))
     except UsageError as error:
-        print(f"pyunion: {error}\nSee 'pyunion --help'.", file=sys.stderr)
+        print(f"pyunion: {one_line(str(error))}\nSee 'pyunion --help'.", file=sys.stderr)
         return error.status
     except BrokenPipeError:
         # whoever read our output has left; Python would complain again when it flushes
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return FAILURE
+    except KeyboardInterrupt:
+        return SIGNALLED + 2
+
+
+def _open_stdio() -> None:
+    """Open what the caller closed of 0, 1 and 2, lest a file of ours get the number and be taken for it."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) < 3:
+        pass
+    os.close(fd)
 
 
 def _dispatch(options: Parsed) -> int:
@@ -76,11 +86,20 @@ def _call(name: str, verb: Verb, rest: list[str], places: Places) -> int:
     try:
         return cast(Callable[[list[str], Places], int], function)(rest, places)
     except UsageError as error:
-        print(f"pyunion {name}: {error}\nSee 'pyunion {name} --help'.", file=sys.stderr)
-        return error.status
+        status = _complain(name, str(error), error.status)
+        print(f"See 'pyunion {name} --help'.", file=sys.stderr)
+        return status
     except Refusal as error:
-        print(f"pyunion {name}: {error}", file=sys.stderr)
-        return error.status
+        return _complain(name, str(error), error.status)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        return _complain(name, describe(error), FAILURE)
+
+
+def _complain(name: str, message: str, status: int) -> int:
+    print(f"pyunion {name}: {one_line(message)}", file=sys.stderr)
+    return status
 
 
 def _places(options: Parsed) -> Places:

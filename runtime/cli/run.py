@@ -45,9 +45,8 @@ def run(arguments: list[str], places: Places) -> int:
     layers = _layers(options)
     wanted = _config(options)
     _refuse_what_is_no_directory(layers)
-    store = Store(places)
+    store = _open_store(places)
     store.prepare()
-    store.sweep()
     container, lock, name = store.create(wanted.name)
     nested = mask.make(container.mask, layers, places)
     config = wanted._replace(
@@ -70,11 +69,18 @@ def start(arguments: list[str], places: Places) -> int:
         return 0
     if len(options.words) != 1:
         raise UsageError("it takes exactly one container")
-    store = Store(places)
-    store.sweep()
+    store = _open_store(places)
     container = store.find(options.words[0])
     lock = store.take(container)
     return foreground.run(store, container, container.config(), lock)
+
+
+def _open_store(places: Places) -> Store:
+    if os.geteuid() != 0:
+        raise Refusal("a container needs root: its namespaces and mounts are not to be had otherwise (try sudo)")
+    store = Store(places)
+    store.sweep()
+    return store
 
 
 def _layers(options: Parsed) -> list[str]:

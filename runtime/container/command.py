@@ -1,4 +1,8 @@
-"""The last steps of the process that becomes the command, between fork and exec."""
+"""The last steps of the process that becomes the command, between fork and exec.
+
+The flag no_new_privs stays off, as Docker's and podman's defaults have it: su, sudo and the like work inside, and what
+they can gain is limited by the bounding set that the first process left.
+"""
 
 import errno
 import fcntl

@@ -6,7 +6,6 @@ open the file behind one again, for writing too, and what it does to a terminal'
 
 import os
 import signal
-import sys
 from contextlib import suppress
 from typing import NoReturn
 
@@ -105,8 +104,8 @@ class _Session:
         if self._config.tty:
             self._loop.watch(self._channel, self._on_terminal)
             return
-        self._copy_out(ends.stdout[0], sys.stdout.fileno())
-        self._copy_out(ends.stderr[0], sys.stderr.fileno())
+        self._copy_out(ends.stdout[0], 1)
+        self._copy_out(ends.stderr[0], 2)
         if self._config.interactive:
             self._loop.relays.append(Relay(0, ends.stdin[1], lambda: os.close(ends.stdin[1])))
 

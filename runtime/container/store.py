@@ -111,7 +111,7 @@ class Container:
     def remove(self) -> None:
         """Take away all of it. Only the holder of the lock calls this."""
         names = f"{self.places.root}/names"
-        for name in os.listdir(names):
+        for name in _listdir(names):
             if _link(self.places, name) == self.id:
                 os.unlink(f"{names}/{name}")
         remove_tree(self.directory)
@@ -154,11 +154,7 @@ class Store:
 
     def all(self) -> list[Container]:
         """Every container, the newest first."""
-        try:
-            names = os.listdir(f"{self.places.root}/containers")
-        except FileNotFoundError:
-            return []
-        found = [Container(self.places, name) for name in names]
+        found = [Container(self.places, name) for name in _listdir(f"{self.places.root}/containers")]
         return sorted((container for container in found if container.exists()), key=_created, reverse=True)
 
     def find(self, text: str) -> Container:
@@ -174,23 +170,27 @@ class Store:
         return matches[0]
 
     def sweep(self) -> None:
-        """Clean up after containers of which no process is left to do it."""
-        try:
-            identities = os.listdir(self.places.runroot)
-        except FileNotFoundError:
-            return
-        for identity in identities:
-            self._sweep_one(Container(self.places, identity))
+        """Clean up after containers of which no process is left to do it.
 
-    def _sweep_one(self, container: Container) -> None:
+        Such a container has its run directory still; after a restart of the machine no container has one.
+        """
+        root, runroot = self.places
+        restarted = not os.path.isdir(runroot)
+        for identity in _listdir(f"{root}/containers" if restarted else runroot):
+            self._sweep_one(Container(self.places, identity), restarted)
+
+    def _sweep_one(self, container: Container, restarted: bool) -> None:
         with self._exclusive():
-            if not os.path.isdir(container.run_directory):
+            if not restarted and not os.path.isdir(container.run_directory):
                 return
             try:
                 lock = container.lock()
             except Refusal:
                 return
-        finish(container, _KILLED, "its processes were killed")
+        if container.exists() and container.state()["status"] == "exited":
+            container.release()
+        else:
+            finish(container, _KILLED, "its processes were killed")
         os.close(lock)
 
     def _claim(self, name: str, identity: str) -> None:
@@ -265,6 +265,13 @@ def _created(container: Container) -> float:
         return os.stat(f"{container.directory}/config.json").st_mtime
     except FileNotFoundError:
         return 0.0
+
+
+def _listdir(path: str) -> list[str]:
+    try:
+        return os.listdir(path)
+    except FileNotFoundError:
+        return []
 
 
 def _is_name(text: str) -> bool:

@@ -46,7 +46,7 @@ def test_a_signal_while_the_container_is_made_ends_it(pyunion: Pyunion) -> None:
 def test_background_processes_end_with_the_command(pyunion: Pyunion) -> None:
     process = pyunion.start("-i", "sh", "-c", "sleep 1000 & setsid sleep 1000 & echo ready; read x")
     ready(process)
+    wait_for("both", lambda: len([one for one in descendants(process.pid) if one.title == "sleep 1000"]) == 2)
     family = descendants(process.pid)
-    assert len([one for one in family if one.title == "sleep 1000"]) == 2
     process.communicate("go\n", timeout=30)
     assert [one for one in family if one.alive()] == []

@@ -1,0 +1,138 @@
+"""runtime.container.store: names, locks, and what a crash leaves."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from runtime.container.config import Config, Tmpfs, Volume
+from runtime.container.store import Container, Store, finish
+from runtime.container.trees import remove_tree
+from runtime.errors import Refusal
+from runtime.places import Places
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(Places(str(tmp_path / "root"), str(tmp_path / "run")))
+    store.prepare()
+    return store
+
+
+def config(container: Container, name: str, *, auto_remove: bool = False) -> Config:
+    return Config(
+        id=container.id,
+        name=name,
+        created_s=1.0,
+        image="x",
+        layers=["/l\udcff"],
+        nested=False,
+        args=["true"],
+        hostname="h",
+        env=["A=b"],
+        user="",
+        workdir="/",
+        interactive=False,
+        tty=False,
+        auto_remove=auto_remove,
+        network="none",
+        volumes=[Volume("/a", "/b", True)],
+        tmpfs=[Tmpfs("/t", {"size": "1m"}, ["ro"])],
+    )
+
+
+def make(store: Store, name: str, status: str, *, auto_remove: bool = False) -> tuple[Container, int]:
+    container, lock, name = store.create(name)
+    container.write_config(config(container, name, auto_remove=auto_remove))
+    container.write_state(status=status, exit_code=0, error="", started_s=1.0)
+    return container, lock
+
+
+def test_a_configuration_comes_back_as_it_was(store: Store) -> None:
+    container, _ = make(store, "one", "running")
+    assert container.config() == config(container, "one")
+
+
+def test_a_name_is_refused_while_its_container_exists(store: Store) -> None:
+    container, _ = make(store, "one", "running")
+    with pytest.raises(Refusal, match="already in use"):
+        store.create("one")
+    container.remove()
+    store.create("one")
+
+
+def test_one_of_many_gets_the_name(store: Store) -> None:
+    won: list[Container] = []
+
+    def claim() -> None:
+        try:
+            won.append(store.create("one")[0])
+        except Refusal:
+            return
+
+    threads = [threading.Thread(target=claim) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 1
+
+
+def test_a_locked_container_is_refused_and_left_alone(store: Store) -> None:
+    container, lock = make(store, "one", "running", auto_remove=True)
+    with pytest.raises(Refusal, match="is running"):
+        store.take(container)
+    store.sweep()
+    assert container.exists()
+    os.close(lock)
+    os.close(store.take(container))
+
+
+def test_an_ambiguous_beginning_is_refused(store: Store) -> None:
+    found = {make(store, "", "exited")[0].id[0] for _ in range(17)}
+    beginning = next(c for c in found if sum(x.id.startswith(c) for x in store.all()) > 1)
+    with pytest.raises(Refusal, match="more than one"):
+        store.find(beginning)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize(("status", "auto_remove"), [("created", False), ("running", True)])
+def test_sweep_removes_what_was_not_to_stay(store: Store, status: str, auto_remove: bool, restarted: bool) -> None:
+    container, lock = make(store, "one", status, auto_remove=auto_remove)
+    crash(store, lock, restarted)
+    store.sweep()
+    assert not os.path.exists(container.directory)
+    assert not os.path.exists(container.run_directory)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_sweep_keeps_what_was_to_stay(store: Store, restarted: bool) -> None:
+    container, lock = make(store, "one", "running")
+    crash(store, lock, restarted)
+    store.sweep()
+    assert (container.state()["status"], container.state()["exit_code"]) == ("exited", 137)
+    assert not os.path.exists(container.run_directory)
+    assert store.find("one").id == container.id
+
+
+def test_sweep_removes_what_was_never_finished(store: Store) -> None:
+    container, lock, _ = store.create("one")
+    crash(store, lock, restarted=False)
+    store.sweep()
+    assert not os.path.exists(container.directory)
+    assert os.listdir(f"{store.places.root}/names") == []
+
+
+def test_finish_keeps_the_status(store: Store) -> None:
+    container, lock = make(store, "one", "running")
+    finish(container, 5, "why")
+    os.close(lock)
+    assert (container.state()["exit_code"], container.state()["error"]) == (5, "why")
+
+
+def crash(store: Store, lock: int, restarted: bool) -> None:
+    """All processes die; if `restarted`, what doesn't outlive the machine's restart is gone too."""
+    os.close(lock)
+    if restarted:
+        remove_tree(store.places.runroot)
