@@ -1,7 +1,7 @@
 """A filesystem of one file whose reads wait: python gate.py MOUNTPOINT CONTROL SIZE.
 
-CONTROL/waiting appears when a read is held up; reads are answered once CONTROL/open is there. CONTROL/reads has a
-character for each read.
+CONTROL/waiting appears when a read is held up; reads are answered once CONTROL/open is there, or in
+20 seconds lest a test that fails hang. CONTROL/reads has a character for each read.
 """
 
 import errno
@@ -14,6 +14,7 @@ import pyfuse3
 import trio
 
 BIG = 2
+LONGEST_S = 20
 PATTERN = bytes(range(256)) * 16
 
 
@@ -49,7 +50,8 @@ class Gate(pyfuse3.Operations):
         return pyfuse3.FileInfo(fh=inode)
 
     async def read(self, fh: int, off: int, size: int) -> bytes:
-        while not (self._control / "open").exists():
+        deadline = trio.current_time() + LONGEST_S
+        while not (self._control / "open").exists() and trio.current_time() < deadline:
             (self._control / "waiting").touch()
             await trio.sleep(0.01)
         with open(self._control / "reads", "a") as reads:

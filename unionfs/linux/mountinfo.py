@@ -1,6 +1,8 @@
 """What is mounted where in this namespace, from /proc/self/mountinfo (Documentation/filesystems/proc.rst, 3.5)."""
 
+import os
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 _ESCAPE = re.compile(rb"\\([0-7]{3})")
@@ -27,11 +29,23 @@ def parse(line: bytes) -> Mount:
 def topmost(target: bytes) -> Mount | None:
     """The mount that is seen at `target`, an absolute path without symlinks; None if none has its root there."""
     found = None
+    for mount in _mounts():
+        if mount.target == target:
+            found = mount
+    return found
+
+
+def of_device(device: int) -> Mount | None:
+    """A mount of the filesystem that gives its objects the st_dev `device`; None if none is seen from here."""
+    number = b"%d:%d" % (os.major(device), os.minor(device))
+    return next((mount for mount in _mounts() if mount.device == number), None)
+
+
+def _mounts() -> Iterator[Mount]:
     with open("/proc/self/mountinfo", "rb") as lines:
         for line in lines:
-            if b" - " in line and (mount := parse(line)).target == target:
-                found = mount
-    return found
+            if b" - " in line:
+                yield parse(line)
 
 
 def _unescape(name: bytes) -> bytes:

@@ -1,0 +1,123 @@
+"""While one request waits for something slow, the others are served."""
+
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.fuse.conftest import Gate, Union
+from tests.fuse.gate import PATTERN
+from tests.support import needs
+from tests.support.mounts import MountFactory
+
+pytestmark = needs.root
+
+PROMPT_S = 5
+LARGEST_READ = 128 << 10
+
+
+@pytest.fixture
+def gated(gate: Gate, public_path: Path, union_mount: MountFactory) -> Union:
+    """A union whose lowest layer has a file that can't be read yet."""
+    lower, upper = public_path / "lower", public_path / "upper"
+    (lower / "dir").mkdir(parents=True)
+    (lower / "other").write_text("other")
+    mounted = union_mount([lower, gate.path], upper, at=public_path / "merged", options="debug")
+    return Union(mounted, lower, upper)
+
+
+def work_on_others(top: Path) -> None:
+    """All kinds of requests on files that aren't waited for."""
+    assert (top / "other").read_text() == "other"
+    (top / "other").write_text("changed")
+    assert sorted(os.listdir(top)) == ["big", "dir", "other"]
+    assert not (top / "absent").exists()
+    (top / "new").write_text("new")
+    os.rename(top / "new", top / "dir/new")
+    fd = os.open(top / "dir/new", os.O_RDWR)
+    os.fsync(fd)
+    os.close(fd)
+    (top / "dir/new").unlink()
+
+
+def write_start(path: Path) -> None:
+    with open(path, "r+b") as file:
+        file.write(b"start")
+
+
+def test_a_copy_up_stops_nobody_else(gated: Union, gate: Gate) -> None:
+    with ThreadPoolExecutor() as pool:
+        writer = pool.submit(write_start, gated.top / "big")
+        gate.wait_for_reader()
+        pool.submit(work_on_others, gated.top).result(PROMPT_S)
+        status = pool.submit(os.stat, gated.top / "big").result(PROMPT_S)
+        assert status.st_size == gate.size_bytes
+        assert not writer.done()
+        gate.open()
+        writer.result(PROMPT_S)
+    content = (gated.upper / "big").read_bytes()
+    assert content == b"start" + (PATTERN * (gate.size_bytes // len(PATTERN)))[5:]
+    assert list((gated.upper.with_name("upper.work") / "work").iterdir()) == []
+
+
+def test_two_writers_make_one_copy(gated: Union, gate: Gate) -> None:
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(write_start, gated.top / "big")
+        gate.wait_for_reader()
+        second = pool.submit(os.truncate, gated.top / "big", gate.size_bytes - 1)
+        gate.open()
+        first.result(PROMPT_S)
+        second.result(PROMPT_S)
+    assert gate.reads() < 1.5 * gate.size_bytes / LARGEST_READ
+    assert (gated.upper / "big").stat().st_size == gate.size_bytes - 1
+
+
+def test_a_cold_read_stops_nobody_else(gated: Union, gate: Gate) -> None:
+    with ThreadPoolExecutor() as pool:
+        reader = pool.submit((gated.top / "big").read_bytes)
+        gate.wait_for_reader()
+        pool.submit(work_on_others, gated.top).result(PROMPT_S)
+        assert not reader.done()
+        gate.open()
+        assert reader.result(PROMPT_S) == PATTERN * (gate.size_bytes // len(PATTERN))
+
+
+def test_a_name_removed_while_it_is_copied_stays_removed(gated: Union, gate: Gate) -> None:
+    with ThreadPoolExecutor() as pool:
+        writer = pool.submit(write_start, gated.top / "big")
+        gate.wait_for_reader()
+        pool.submit(os.unlink, gated.top / "big").result(PROMPT_S)
+        gate.open()
+        writer.result(PROMPT_S)
+    assert not (gated.top / "big").exists()
+    assert "big" not in os.listdir(gated.top)
+
+
+def test_many_at_once_each_get_their_own_bytes(gated: Union, gate: Gate) -> None:
+    """Reads, writes and listings from many threads, while a copy-up is under way."""
+    failures: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            path = gated.top / f"dir/{number}"
+            for turn in range(30):
+                content = f"{number} {turn} ".encode() * 3000
+                path.write_bytes(content)
+                assert path.read_bytes() == content
+                assert f"{number}" in os.listdir(gated.top / "dir")
+        except BaseException as error:
+            failures.append(error)
+
+    with ThreadPoolExecutor(1) as pool:
+        writer = pool.submit(write_start, gated.top / "big")
+        gate.wait_for_reader()
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        gate.open()
+        writer.result(PROMPT_S)
+    assert failures == []
