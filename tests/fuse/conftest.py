@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +38,12 @@ class Union:
     def top(self) -> Path:
         """The mount point."""
         return self.mounted.path
+
+    @property
+    def driver(self) -> subprocess.Popen[bytes]:
+        """The process that serves it."""
+        assert self.mounted.driver is not None
+        return self.mounted.driver
 
     @contextmanager
     def requests(self) -> Iterator[Counter[str]]:
@@ -149,4 +155,5 @@ def open_fds() -> Iterator[Callable[..., int]]:
 
     yield opened
     for fd in fds:
-        os.close(fd)
+        with suppress(OSError):  # its driver may be dead
+            os.close(fd)

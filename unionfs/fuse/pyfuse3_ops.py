@@ -329,9 +329,12 @@ def attach(operations: UnionOperations, fd: int, loop: Loop) -> None:
 
 
 async def serve_session() -> None:
-    """Serve until the connection ends or `end_session` is called."""
-    # our loop starts workers as they are needed: a limit of 1 keeps pyfuse3 from doing it
-    await pyfuse3.main(min_tasks=8, max_tasks=1)
+    """Serve until the connection ends, by unmounting or by force, or `end_session` is called."""
+    try:
+        # our loop starts workers as they are needed: a limit of 1 keeps pyfuse3 from doing it
+        await pyfuse3.main(min_tasks=8, max_tasks=1)
+    except* ConnectionAbortedError:
+        pass
 
 
 def end_session() -> None:
