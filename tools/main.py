@@ -43,7 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; the exit status of the command."""
     _open_stdio()
     try:
-        return _dispatch(parse(sys.argv[1:] if arguments is None else arguments, OPTIONS))
+        status = _dispatch(parse(sys.argv[1:] if arguments is None else arguments, OPTIONS))
+        if sys.stdout is not None:  # as it is if it was closed when Python started
+            sys.stdout.flush()
+        return status
     except UsageError as error:
         print(f"pyunion: {one_line(str(error))}\nSee 'pyunion --help'.", file=sys.stderr)
         return error.status

@@ -86,6 +86,8 @@ def diff(arguments: list[str], places: Places) -> int:
             sys.stdout.buffer.write(b"%b %b\n" % (change.kind.encode(), change.path))
     except UnionError as error:
         raise Refusal(str(error), status=1) from None
+    except BrokenPipeError:
+        raise  # not about the layers: our reader left
     except OSError as error:
         raise Refusal(describe(error), status=1) from None
     return 0

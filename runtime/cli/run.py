@@ -116,7 +116,7 @@ def _config(options: Parsed) -> Config:
         layers=[],
         nested=False,
         args=options.words,
-        hostname=_word("hostname", options.one("hostname"))[:_MOST_HOSTNAME],
+        hostname=_hostname(options.one("hostname")),
         env=[setting for text in options.many("env") if (setting := _setting(text))],
         user=options.one("user"),
         workdir=workdir,
@@ -143,6 +143,12 @@ def _word(option: str, text: str) -> str:
     if text and (not set(text) <= _NAME or text[0] in "_.-"):
         raise UsageError(f"invalid --{option} {text!r}: letters, digits and, after the first, any of '_.-' make one")
     return text
+
+
+def _hostname(text: str) -> str:
+    if len(text) > _MOST_HOSTNAME:
+        raise UsageError(f"invalid --hostname {text!r}: it has more than {_MOST_HOSTNAME} letters")
+    return _word("hostname", text)
 
 
 def _setting(text: str) -> str:

@@ -7,7 +7,6 @@ open the file behind one again, for writing too, and what it does to a terminal'
 import os
 import signal
 from contextlib import suppress
-from typing import NoReturn
 
 from runtime.container import console, monitor, signals
 from runtime.container.config import Config
@@ -28,7 +27,7 @@ def run(store: Store, container: Container, config: Config, lock: int) -> int:
     ends = _Ends(config)
     child = os.fork()
     if child == 0:
-        _become_monitor(container, config, lock, ends, reports, life)
+        monitor.main(container, config, lock, ends.attach(reports, life))
     for fd in (lock, reports, life, *ends.theirs()):
         os.close(fd)
     message = _Session(config, ends, report, lifeline).run()
@@ -43,16 +42,6 @@ def run(store: Store, container: Container, config: Config, lock: int) -> int:
     return code
 
 
-def _become_monitor(
-    container: Container, config: Config, lock: int, ends: "_Ends", report: int, lifeline: int
-) -> NoReturn:
-    stdio = (ends.stdin[0], ends.stdout[1], ends.stderr[1])
-    callers = (0, ends.settings) if ends.settings is not None else None
-    if callers is not None:
-        callers = (os.dup(0), callers[1])
-    monitor.main(container, config, lock, Attachment(report, lifeline, stdio, ends.terminal[1], _size(), callers))
-
-
 class _Ends:
     """Pairs of descriptors between the command and us: (reading, writing), -1 where there is none."""
 
@@ -63,6 +52,12 @@ class _Ends:
         self.stderr = none if config.tty else os.pipe()
         self.terminal = console.channel() if config.tty else none
         self.settings = console.settings(0) if config.tty and config.interactive else None
+
+    def attach(self, report: int, lifeline: int) -> Attachment:
+        """The command's side, for the monitor."""
+        stdio = (self.stdin[0], self.stdout[1], self.stderr[1])
+        callers = (os.dup(0), self.settings) if self.settings is not None else None
+        return Attachment(report, lifeline, stdio, self.terminal[1], _size(), callers)
 
     def theirs(self) -> set[int]:
         """Those of the command's side."""

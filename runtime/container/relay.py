@@ -36,6 +36,8 @@ class Relay:
             self._waiting = memoryview(os.read(self.source, _READ_BYTES))
             if not self._waiting:
                 self._end()
+        except BlockingIOError:
+            return  # somebody else made the terminal or pipe non-blocking, and took what there was
         except OSError as error:
             # EIO: the last process of the terminal closed it (or, reading ours, we lost ours); EPIPE: nobody reads
             if error.errno not in (errno.EIO, errno.EPIPE):

@@ -12,6 +12,7 @@ user names are walked inside the root (inroot.py). Paths are bytes.
 
 import os
 import stat
+from collections.abc import Collection
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -186,7 +187,7 @@ def _attach_tmpfs(root: int, tmpfs: Tmpfs, kernel: set[int]) -> None:
     _attach_at(root, os.fsencode(tmpfs.target), mount, "directory", kernel)
 
 
-def _attach_at(root: int, path: bytes, mount: int, kind: Kind, refused: set[int] = frozenset()) -> None:  # type: ignore[assignment]
+def _attach_at(root: int, path: bytes, mount: int, kind: Kind, refused: Collection[int] = ()) -> None:
     """Attach `mount` where `path` leads to inside `root`, which must not be on a filesystem of `refused`."""
     target = open_target(root, path, kind)
     try:

@@ -1,5 +1,7 @@
 """Exit statuses and error lines, as Docker has them."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -114,3 +116,29 @@ def test_help_is_there(pyunion: Pyunion, verb: str) -> None:
     result = pyunion(verb, "--help")
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.startswith(f"Usage: pyunion {verb}")
+
+
+def test_a_reader_that_leaves_is_no_error_of_ours(pyunion: Pyunion) -> None:
+    pyunion("run", "--name", "many", "--rootfs", pyunion.rootfs, "sh", "-c", "for i in $(seq 5000); do >/$i; done")
+    process = subprocess.Popen(pyunion.argv("diff", "many"), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait(30) == 125
+    process.stderr.close()
+
+
+def test_closed_descriptors_of_the_caller_do_no_harm(pyunion: Pyunion) -> None:
+    script = 'exec "$@" <&- >&- 2>&-'
+    argv = pyunion.argv("run", "--rm", "--rootfs", pyunion.rootfs, "sh", "-c", "echo x; echo y >&2; exit 4")
+    assert subprocess.run(["sh", "-c", script, "sh", *argv], check=False, timeout=30).returncode == 4
+
+
+def test_an_ordinary_user_is_told_what_is_missing(pyunion: Pyunion) -> None:
+    state = ["--root=/tmp/nowhere", "--runroot=/tmp/nowhere"]
+    code = f"import os, sys; os.setresuid(65534, 65534, 65534); sys.argv[1:] = {[*state, 'run', '--host', 'true']!r}; "
+    code += "import tools.main; sys.exit(tools.main.main())"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=30)
+    assert result.returncode == 125
+    assert result.stderr.startswith("pyunion run: a container needs root")
