@@ -1,5 +1,6 @@
 """Fixtures for all tests; what they hand out is described in tests/support."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,14 @@ import pytest
 from tests.support import needs
 from tests.support.image import BuildError, Image, debian_image
 from tests.support.mounts import MountFactory, mount_overlay, mount_union
+from unionfs.linux import mounts, process
+
+
+def pytest_configure() -> None:
+    """Keep all mounts of the tests to the tests: none outlives them, and no other process holds on to one."""
+    if os.geteuid() == 0:
+        process.unshare(process.CLONE_NEWNS)
+        mounts.make_private(b"/")
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from tests.differential.actors import Actor, User
-from tests.differential.stacks import ACLS, build, contents, modes, names, paths, prune, stacks
+from tests.differential.stacks import ACLS, Thing, build, contents, modes, names, paths, prune, stacks
 from tests.semantics.sidebyside import KERNEL_OPTIONS, OUR_OPTIONS, Seen, assert_same, look, next_tick_ns
 from tests.support.mounts import Mounted, mount_overlay, mount_union
 
@@ -65,6 +65,15 @@ class Side:
             actor.ask("close")
         self.mounted.unmount()
 
+    def freeze(self) -> None:
+        """Make the upper one more lower layer, and go on in an empty one."""
+        self.unmount()
+        layer = self.place / f"frozen{len(self.layers)}"
+        (self.place / "upper").rename(layer)
+        shutil.rmtree(self.place / "work")
+        self.layers.insert(0, layer)
+        self.mounted = self.mount(self.name)
+
     def close(self) -> None:
         """Unmount and end the actors."""
         try:
@@ -77,6 +86,8 @@ class Side:
 class Differential(RuleBasedStateMachine):
     """What users do to a union."""
 
+    hard_links = True
+
     def __init__(self) -> None:
         super().__init__()
         self.top = Path(tempfile.mkdtemp(prefix="pyunion-differential-"))
@@ -84,10 +95,10 @@ class Differential(RuleBasedStateMachine):
         self.sides: list[Side] = []
 
     @initialize(stack=stacks)
-    def set_up(self, stack: list[list[Any]]) -> None:
+    def set_up(self, stack: list[list[Thing]]) -> None:
         layers = [f"layer{index}" for index in range(len(stack) + 1)]
         for layer, things in zip(layers, [*stack, []], strict=True):
-            build(self.top / "built" / layer, things)
+            build(self.top / "built" / layer, [thing for thing in things if self.hard_links or thing.kind != "link"])
         self.prune([self.top / "built" / layer for layer in layers])
         for name in MOUNTS:
             subprocess.run(["cp", "-a", self.top / "built", self.top / name], check=True)
@@ -177,7 +188,8 @@ class Differential(RuleBasedStateMachine):
 
     @rule(user=users, old=paths, new=paths)
     def link(self, user: int, old: tuple[bytes, ...], new: tuple[bytes, ...]) -> None:
-        self.both(user, "link", old, new)
+        if self.hard_links:
+            self.both(user, "link", old, new)
 
     @rule(user=users, call=st.sampled_from(("unlink", "rmdir")), path=paths)
     def remove(self, user: int, call: str, path: tuple[bytes, ...]) -> None:
@@ -260,3 +272,19 @@ class Differential(RuleBasedStateMachine):
     def remount(self) -> None:
         self.compare_trees()
         self.compare_remounted()
+
+
+class Layered(Differential):
+    """The same, where each side's upper becomes one of its lower layers from time to time.
+
+    Without hard links: which of a link's names the upper holds is each side's own choice, and there it matters.
+    """
+
+    hard_links = False
+
+    @rule()
+    def freeze(self) -> None:
+        self.compare_trees()
+        for side in self.sides:
+            side.freeze()
+        self.compare_trees()

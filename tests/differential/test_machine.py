@@ -4,16 +4,15 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-from tests.differential.machine import Differential
+from tests.differential.machine import Differential, Layered
 from tests.support import needs
 
 pytestmark = [needs.root]
 
 EXAMPLES = int(os.environ.get("PYUNION_FUZZ_EXAMPLES", "0"))
 
-TestDifferential = Differential.TestCase
-TestDifferential.settings = settings(
-    max_examples=EXAMPLES or 25,
+SETTINGS = settings(
+    max_examples=EXAMPLES or 15,
     stateful_step_count=50,
     deadline=None,
     derandomize=not EXAMPLES,
@@ -21,3 +20,8 @@ TestDifferential.settings = settings(
     suppress_health_check=list(HealthCheck),
     print_blob=False,
 )
+
+TestDifferential = Differential.TestCase
+TestDifferential.settings = SETTINGS
+TestLayered = Layered.TestCase
+TestLayered.settings = SETTINGS

@@ -4,7 +4,7 @@ import errno
 import os
 from collections.abc import Sequence
 
-from unionfs.core.dialect import NLINK, ORIGIN
+from unionfs.core.dialect import NLINK, ORIGIN, REDIRECT
 from unionfs.core.index import DirIndex
 from unionfs.core.inodes import Dir, File, Handle, Node, RealId, UpperPart, kind_of, real_id
 from unionfs.core.layer import DirPart
@@ -300,6 +300,23 @@ def locate(union: Union, node: Node) -> At:
     parent, name = node.names[0]
     assert parent.upper is not None
     return At(union.fds.fd(parent.upper), name)
+
+
+def lower_path(union: Union, node: Dir) -> bytes:
+    """The path of `node`, which has lower content, in the union of the lower layers alone; without leading slash.
+
+    Kernel: fs/overlayfs/dir.c:ovl_get_redirect().
+    """
+    names: list[bytes] = []
+    walk = node
+    while walk.parent is not None:
+        redirect = None if walk.upper is None else union.dialect.get(locate(union, walk), REDIRECT)
+        if redirect is not None and redirect.startswith(b"/"):
+            names.append(redirect.strip(b"/"))
+            break
+        names.append(walk.name if redirect is None else redirect)
+        walk = walk.parent
+    return b"/".join(reversed(names))
 
 
 def attr(union: Union, node: Node) -> StatLike:

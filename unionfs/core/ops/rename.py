@@ -226,9 +226,9 @@ class _Move:
         stays = self.source is self.target
         if present is not None and (stays or present.startswith(b"/")):
             return
-        value = node.name if stays else b"/" + node.parts[1].path
+        value = node.name if stays else b"/" + tree.lower_path(self.union, node)
         if len(value) > _MAX_REDIRECT:
-            value = b"/" + node.parts[1].path
+            value = b"/" + tree.lower_path(self.union, node)
         if len(value) > os.pathconf("/", "PC_PATH_MAX"):
             raise _error(errno.EXDEV, node.name)
         self.union.dialect.set(place, REDIRECT, value)
