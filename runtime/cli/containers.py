@@ -5,7 +5,8 @@ import sys
 import time
 
 from runtime.cli.options import HELP, Option, parse, usage
-from runtime.container.store import SHORT_ID, Container, Store, skeleton
+from runtime.container.record import SHORT_ID, Container
+from runtime.container.store import Store, skeleton
 from runtime.errors import Refusal, UsageError, describe, one_line
 from runtime.places import Places
 

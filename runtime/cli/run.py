@@ -6,7 +6,8 @@ import time
 from runtime.cli.options import HELP, Option, Parsed, parse, usage
 from runtime.container import foreground, mask
 from runtime.container.config import Config, Tmpfs, Volume
-from runtime.container.store import SHORT_ID, Store
+from runtime.container.record import SHORT_ID
+from runtime.container.store import Store
 from runtime.container.volumes import parse_layers, parse_tmpfs, parse_volume
 from runtime.errors import Refusal, UsageError
 from runtime.places import Places

@@ -11,11 +11,10 @@ from runtime.container import signals
 from runtime.container.config import Config
 from runtime.container.descriptors import close_all_but
 from runtime.container.progress import send_failure
-from runtime.container.store import Container, finish, skeleton
-from runtime.errors import FAILURE, SIGNALLED, describe
+from runtime.container.record import KILLED, Container, finish
+from runtime.container.store import skeleton
+from runtime.errors import FAILURE, describe
 from unionfs.linux import process
-
-_KILLED = SIGNALLED + 9
 
 
 class DriverJob(NamedTuple):
@@ -43,7 +42,7 @@ def main(job: DriverJob) -> NoReturn:
         process.set_title(f"pyunion: driver of {job.config.name}")
         status = _serve_or_report(job)
         if os.getppid() != job.monitor:
-            finish(job.container, _KILLED, "its monitor process was killed")
+            finish(job.container, KILLED, "its monitor process was killed")
     finally:
         os._exit(status)
 

@@ -11,8 +11,9 @@ from contextlib import suppress
 from runtime.container import console, monitor, signals
 from runtime.container.config import Config
 from runtime.container.monitor import Attachment
+from runtime.container.record import Container
 from runtime.container.relay import Loop, Relay
-from runtime.container.store import Container, Store
+from runtime.container.store import Store
 from runtime.errors import Refusal
 
 _END_OF_FILE = b"\x04"  # what a terminal in its usual mode takes for it

@@ -25,8 +25,8 @@ from runtime.container.console import Settings, restore
 from runtime.container.descriptors import close_all_but, point_at_null
 from runtime.container.driver import DriverJob
 from runtime.container.progress import Failure, Progress, send_failure
+from runtime.container.record import Container, finish
 from runtime.container.relay import Loop
-from runtime.container.store import Container, finish
 from runtime.errors import FAILURE, SIGNALLED, describe
 from unionfs.fuse.kernel import open_device
 from unionfs.linux import process

@@ -1,6 +1,7 @@
 """`--host`: a throw-away copy of this machine."""
 
 import hashlib
+import sys
 from pathlib import Path
 
 from tests.e2e.conftest import Pyunion
@@ -45,3 +46,18 @@ def test_diff_is_about_the_container_only(pyunion: Pyunion) -> None:
 def test_programs_of_this_machine_run(pyunion: Pyunion) -> None:
     result = pyunion("run", "--host", "--rm", "python3", "-c", "import json, sqlite3, ssl; print('fine')")
     assert (result.stdout, result.stderr) == ("fine\n", "")
+
+
+def test_python_modules_of_an_image_are_never_imported(pyunion: Pyunion, layer: Path) -> None:
+    """Our first process is an interpreter among the container's files: wherever it could look, a trap is set."""
+    folders = {path for path in (*sys.path, str(Path(__file__).parents[2]), sys.prefix, "/") if path.startswith("/")}
+    for folder in map(Path, folders):
+        for name in ("encodings", "linecache", "traceback", "locale", "socket", "tools", "runtime", "unionfs", "tty"):
+            package = layer / folder.relative_to("/") / name
+            package.mkdir(parents=True)
+            for file in (package / "__init__.py", package.with_suffix(".py")):
+                file.write_text("open('/trapped', 'w').close()\n")
+    for command in (["ls", "/trapped"], ["no-such-program"], ["-t", "-u", "nobody", "true"], ["-w", "/etc/passwd", "true"]):
+        assert pyunion.run_on(layer, *command).returncode != 0
+    result = pyunion.run_on(layer, "-t", "-u", "alice", "sh", "-c", "ls /trapped")
+    assert "No such file" in result.stdout

@@ -1,0 +1,173 @@
+"""A container's record on disk: what it was asked to be, how it is, and the lock that says that it lives.
+
+    ROOT/containers/ID/config.json   as `run` was told; never changed
+                       state.json    what happened last
+                       diff/ work/   upper and work directory of its root filesystem
+                       mask/         a layer that hides ROOT and RUNROOT from it, where its layers show them
+    RUNROOT/ID/lock                  there, and locked (flock), as long as the container lives
+
+The lock of a living container is inherited by its processes through fork, never taken by two: it is free exactly
+when all that could clean up are dead.
+"""
+
+import fcntl
+import os
+import signal
+import time
+from contextlib import suppress
+from typing import Any
+
+from runtime.container.config import Config, from_json, to_json
+from runtime.container.trees import remove_tree
+from runtime.errors import SIGNALLED, Refusal
+from runtime.places import Places
+from unionfs.linux.process import start_ticks
+
+SHORT_ID = 12
+KILLED = SIGNALLED + 9
+
+
+class Container:
+    """One container's places; all else about it is read from there when asked."""
+
+    def __init__(self, places: Places, identity: str) -> None:
+        self.places = places
+        self.id = identity
+        self.directory = f"{places.root}/containers/{identity}"
+        self.upper = f"{self.directory}/diff"
+        self.workdir = f"{self.directory}/work"
+        self.mask = f"{self.directory}/mask"
+        self.run_directory = f"{places.runroot}/{identity}"
+
+    def config(self) -> Config:
+        """Raises FileNotFoundError if the container was never finished, or is gone."""
+        return from_json(_read_json(f"{self.directory}/config.json"))
+
+    def exists(self) -> bool:
+        """Whether it was finished: one whose making was interrupted has no configuration."""
+        return os.path.exists(f"{self.directory}/config.json")
+
+    def write_config(self, config: Config) -> None:
+        _write_json(f"{self.directory}/config.json", to_json(config))
+
+    def state(self) -> dict[str, Any]:
+        """What happened last: status, its first process, exit_code, error, started_s, finished_s.
+
+        status is created, running or exited; the process is pid, which started pid_ticks after the machine did.
+        """
+        try:
+            state = _read_json(f"{self.directory}/state.json")
+        except FileNotFoundError:
+            state = {"status": "created", "pid": 0, "pid_ticks": 0}
+        if state["status"] == "running" and not os.path.exists(self.run_directory):
+            state.update(status="exited", exit_code=KILLED, finished_s=state["started_s"])  # the machine went down
+        return state
+
+    def write_state(self, **changes: object) -> None:
+        """Replace the state by `changes` over what it was. Only the holder of the lock calls this."""
+        _write_json(f"{self.directory}/state.json", {**self.state(), **changes})
+
+    def lock(self) -> int:
+        """Take the container for this process and its children: the lock's descriptor.
+
+        Raises Refusal if it is taken: the container runs.
+        """
+        while True:
+            os.makedirs(self.run_directory, mode=0o700, exist_ok=True)
+            fd = os.open(f"{self.run_directory}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(fd)
+                raise Refusal(f"container {self.id[:SHORT_ID]} is running") from None
+            if os.fstat(fd).st_nlink:
+                return fd
+            os.close(fd)  # its last holder removed it between our two calls
+
+    def kill(self) -> None:
+        """End the container if it runs; return when nothing of it does."""
+        state = self.state()
+        if state["pid"]:
+            with suppress(FileNotFoundError, ProcessLookupError):
+                _kill(state["pid"], state["pid_ticks"])
+        self.wait_until_free()
+
+    def wait_until_free(self) -> None:
+        """Return when no process of the container is left."""
+        with suppress(FileNotFoundError):
+            fd = os.open(f"{self.run_directory}/lock", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_SH)
+            finally:
+                os.close(fd)
+
+    def release(self) -> None:
+        """Take away what exists only while the container runs. Only the holder of the lock calls this."""
+        remove_tree(self.run_directory)
+
+    def remove(self) -> None:
+        """Take away all of it. Only the holder of the lock calls this."""
+        names = f"{self.places.root}/names"
+        for name in names_in(names):
+            if named(self.places, name) == self.id:
+                os.unlink(f"{names}/{name}")
+        remove_tree(self.directory)
+        self.release()
+
+
+def finish(container: Container, exit_code: int, error: str) -> None:
+    """Record that the container ended, or remove it: if it was to be, or if its command never ran.
+
+    Only the holder of its lock calls this.
+    """
+    if not container.exists() or container.state()["status"] == "created" or container.config().auto_remove:
+        container.remove()
+        return
+    container.write_state(status="exited", pid=0, exit_code=exit_code, error=error, finished_s=time.time())
+    container.release()
+
+
+def names_in(directory: str) -> list[str]:
+    """What is in `directory`: nothing if it is absent."""
+    try:
+        return os.listdir(directory)
+    except FileNotFoundError:
+        return []
+
+
+def named(places: Places, name: str) -> str:
+    """The id of the container called `name`, or nothing."""
+    try:
+        return os.readlink(f"{places.root}/names/{name}")
+    except FileNotFoundError:
+        return ""
+
+
+def _kill(pid: int, ticks: int) -> None:
+    """Kill the process `pid` that started at `ticks`. Raises OSError: ENOENT, ESRCH (it is gone)."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        if start_ticks(pid) == ticks:  # else the number is a stranger's by now
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    finally:
+        os.close(pidfd)
+
+
+def _read_json(path: str) -> dict[str, Any]:
+    import json
+
+    with open(path, encoding="ascii") as file:
+        value = json.load(file)
+    assert isinstance(value, dict), path
+    return value
+
+
+def _write_json(path: str, value: dict[str, Any]) -> None:
+    """Replace the file at once: a reader sees the old text or the new one."""
+    import json
+
+    draft = f"{path}.new"
+    with open(draft, "w", encoding="ascii") as file:
+        json.dump(value, file, indent=1)
+        file.write("\n")
+    os.rename(draft, path)
