@@ -58,6 +58,8 @@ def mount(options: UnionOptions, mountpoint: bytes, settings: Settings) -> Conne
     before would leave a mount that nobody serves.
     """
     _check_libraries()
+    if options.upper is None:
+        settings = settings._replace(attributes=settings.attributes | mounts.MOUNT_ATTR_RDONLY)
     target = os.path.realpath(mountpoint)
     place = _open_place(target, mountpoint)
     try:
