@@ -1,9 +1,12 @@
 # `make demo` and `make test` do all the set-up first; see .ci/bootstrap.
-.PHONY: help demo test lint clean
+.PHONY: help demo test fuzz lint clean
+
+EXAMPLES = 500
 
 help:
 	@echo "make demo    a container over this machine's own root, and what it changed"
 	@echo "make test    the whole test suite (PYTEST_ARGS='-k whiteout' for a part)"
+	@echo "make fuzz    random calls on our mount and on kernel overlayfs, compared (EXAMPLES=500 rounds)"
 	@echo "make lint    ruff, mypy --strict, import directions"
 	@echo "make clean   remove .venv and all caches of this checkout"
 
@@ -14,6 +17,10 @@ demo:
 test:
 	@.ci/bootstrap test
 	@.venv/bin/python -m pytest $(PYTEST_ARGS)
+
+fuzz:
+	@.ci/bootstrap test
+	@PYUNION_FUZZ_EXAMPLES=$(EXAMPLES) .venv/bin/python -m pytest tests/differential -o timeout=0 $(PYTEST_ARGS)
 
 lint:
 	@.ci/bootstrap test
