@@ -41,8 +41,9 @@ keys = st.sampled_from(("user.key", "user.other", "trusted.key", "trusted.overla
 class Side:
     """One file system under test, and the processes that use it."""
 
-    def __init__(self, name: str, place: Path, layers: list[str]) -> None:
+    def __init__(self, name: str, place: Path, layers: list[str], options: str) -> None:
         self.name = name
+        self.options = options
         self.place = place
         self.layers = [place / layer for layer in layers]
         self.started_ns = next_tick_ns(place.parent)
@@ -53,6 +54,7 @@ class Side:
         """Mount this side's stack as the file system `name` does."""
         mount, options = MOUNTS[name]
         place = self.place
+        options += self.options
         return mount(self.layers, place / "upper", workdir=place / "work", at=place / "at", options=options)
 
     def look(self) -> Seen:
@@ -87,6 +89,8 @@ class Differential(RuleBasedStateMachine):
     """What users do to a union."""
 
     hard_links = True
+    options = ""
+    """Further ones, for both sides."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,7 +106,7 @@ class Differential(RuleBasedStateMachine):
         self.prune([self.top / "built" / layer for layer in layers])
         for name in MOUNTS:
             subprocess.run(["cp", "-a", self.top / "built", self.top / name], check=True)
-            self.sides.append(Side(name, self.top / name, layers))
+            self.sides.append(Side(name, self.top / name, layers, self.options))
 
     def prune(self, layers: list[Path]) -> None:
         """Take out the whiteouts that hide nothing."""
@@ -288,3 +292,9 @@ class Layered(Differential):
         for side in self.sides:
             side.freeze()
         self.compare_trees()
+
+
+class Metacopy(Layered):
+    """The same, where changes of metadata alone copy metadata alone."""
+
+    options = ",metacopy=on"

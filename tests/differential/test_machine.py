@@ -4,7 +4,7 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-from tests.differential.machine import Differential, Layered
+from tests.differential.machine import Differential, Layered, Metacopy
 from tests.support import needs
 
 pytestmark = [needs.root]
@@ -25,3 +25,5 @@ TestDifferential = Differential.TestCase
 TestDifferential.settings = SETTINGS
 TestLayered = Layered.TestCase
 TestLayered.settings = SETTINGS
+TestMetacopy = Metacopy.TestCase
+TestMetacopy.settings = SETTINGS

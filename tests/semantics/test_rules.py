@@ -14,7 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.semantics.sidebyside import names, opaque, outcome, put, run_beside, shell, whiteout
+from tests.semantics.sidebyside import (
+    KERNEL_OPTIONS,
+    OUR_OPTIONS,
+    names,
+    opaque,
+    outcome,
+    put,
+    run_beside,
+    shell,
+    whiteout,
+)
 from tests.support import needs
 
 pytestmark = [needs.root]
@@ -604,6 +614,52 @@ def test_84_syncing_works_on_either_layer(tmp_path):
         os.close(fd)
 
     run_beside(tmp_path, lambda layers: put(layers[1] / "f", "x"), act, ignore=TIMES)
+
+
+def test_94_metadata_alone_is_copied_for_a_change_of_metadata(tmp_path):
+    def build(layers):
+        for name in ("mode", "renamed", "moved", "linked", "written", "cut", "swapped", "xattr"):
+            put(layers[1] / "dir" / name, name * 5000)
+        put(layers[1] / "dir/privileged", "p" * 5000, 0o755)
+        shell("setcap cap_net_raw+ep dir/privileged", layers[1])
+        os.link(layers[1] / "dir/mode", layers[1] / "hard")
+
+    def act(root):
+        d = root / "dir"
+        (d / "mode").chmod(0o600)
+        os.rename(d / "renamed", d / "renamed2")
+        (root / "new").mkdir()
+        os.rename(d / "moved", root / "new/moved2")
+        os.link(d / "linked", root / "new/link")
+        os.chown(d / "written", 7, 7)
+        with open(d / "written", "r+") as f:
+            f.write("NEW")
+        (d / "cut").chmod(0o640)
+        os.truncate(d / "cut", 3)
+        put(root / "other", "other")
+        renameat2(d / "swapped", root / "other", EXCHANGE)
+        os.setxattr(d / "xattr", "user.x", b"x")
+        (d / "privileged").chmod(0o700)
+        os.rename(d, root / "dir2")
+        with open(root / "dir2/privileged", "rb+") as f:
+            blocks = (root.parent / "upper/dir2/privileged").stat().st_blocks
+        upper = root.parent / "upper"
+        empty = [(upper / name).stat().st_blocks < 16 for name in ("dir2/mode", "new/moved2", "new/link", "dir2/xattr")]
+        filled = [(upper / name).stat().st_size for name in ("dir2/written", "dir2/cut")]
+        return empty, filled, blocks > 0, (root / "dir2/mode").stat().st_blocks
+
+    run_beside(
+        tmp_path, build, act, ignore=TIMES, kernel=f"{KERNEL_OPTIONS},metacopy=on", ours=f"{OUR_OPTIONS},metacopy=on"
+    )
+
+
+def test_94_what_the_kernel_wrote_so_is_read_without_asking(tmp_path, overlay_mount, union_mount):
+    """▲ The kernel refuses such files unless told to expect them."""
+    put(tmp_path / "lower/file", "data" * 5000)
+    with overlay_mount([tmp_path / "lower"], tmp_path / "upper", options="metacopy=on,redirect_dir=on") as kernel:
+        os.rename(kernel.path / "file", kernel.path / "renamed")
+    assert (tmp_path / "upper/renamed").read_text() != "data" * 5000
+    assert (union_mount([tmp_path / "lower"], tmp_path / "upper").path / "renamed").read_text() == "data" * 5000
 
 
 def test_89_locks_conflict_across_copy_up(tmp_path):

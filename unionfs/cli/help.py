@@ -22,6 +22,7 @@ Layers
 
 Behaviour
   redirect_dir=off directories of lower layers can't be renamed (EXDEV; default: on)
+  metacopy=on      changes of attributes alone copy no data up (default: off, as kernel overlayfs)
   volatile         never sync, faster; a crash of the machine may damage upperdir (also: fsync=0)
   timeout=SECONDS  how long the kernel keeps names and attributes (default: for ever)
   noxattrs, noacl  without extended attributes, without access control lists
@@ -36,7 +37,7 @@ Mount
   max_read=BYTES, context=LABEL, fscontext=, defcontext=, rootcontext=    for the kernel
 
 Accepted in the one value that is so anyway
-  metacopy=off, index=on, nfs_export=off, lower_io=cached, xattr_permissions=0, xino=on|auto|off,
+  index=on, nfs_export=off, lower_io=cached, xattr_permissions=0, xino=on|auto|off,
   uidmapping= and gidmapping= that map each id to itself
 Accepted without effect
   threaded, clone_fd, max_idle_threads, max_threads, fast_ino, writeback, max_write, max_readahead, max_background,

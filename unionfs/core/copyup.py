@@ -8,7 +8,7 @@ import errno
 import os
 import stat
 
-from unionfs.core import tree
+from unionfs.core import metacopy, tree
 from unionfs.core.dialect import IMPURE, NLINK, ORIGIN
 from unionfs.core.inodes import CopyUp, Dir, File, UpperPart, real_id
 from unionfs.core.union import Union
@@ -54,26 +54,34 @@ def upper_dir(union: Union, node: Dir) -> UpperPart:
     return part
 
 
-def upper_file(union: Union, node: File, size: int | None = None) -> Steps[None]:
-    """Bring `node` to the upper; nothing to do if it is there. `size`: only so many bytes of data are needed.
+def upper_file(union: Union, node: File, size: int | None = None, *, data: bool = True) -> Steps[None]:
+    """Bring `node` to the upper; nothing to do if it is there.
 
+    `size`: only so many bytes of data are needed. Without `data` its metadata will do, where the union keeps files so.
     Concurrent callers make one copy. Raises OSError: EROFS, ENOSPC, EIO, …: the lower object stays visible then.
     """
-    while node.lower is not None:
+    while node.lower is not None or (data and node.data is not None):
         if node.copying is None:
-            node.copying = _begin(union, node, size)
+            if node.lower is None:
+                node.copying = metacopy.fill(union, node, size)
+            else:
+                node.copying = _begin(union, node, size, data=data or not union.metacopy)
         copying = node.copying
         try:
             yield from _run(union, copying)
         except OSError:
             if node.copying is copying:
                 node.copying = None
-                tree.writable(union).discard(copying.temporary)
+                if copying.temporary:
+                    tree.writable(union).discard(copying.temporary)
                 tree.forget(union, node)
             raise
         if node.copying is copying:  # the first to come back publishes
             node.copying = None
-            _commit(union, node, copying)
+            if copying.temporary:
+                _commit(union, node, copying)
+            else:
+                metacopy.filled(union, node)
             tree.forget(union, node)
 
 
@@ -84,7 +92,7 @@ def _run(union: Union, copying: CopyUp) -> Steps[None]:
         yield copying.work
 
 
-def _begin(union: Union, node: File, size: int | None) -> CopyUp:
+def _begin(union: Union, node: File, size: int | None, *, data: bool) -> CopyUp:
     """Make the temporary; what isn't data is copied at once. A regular file's data is left to the work."""
     workdir = tree.writable(union)
     for parent, _ in node.names[:1]:
@@ -93,13 +101,17 @@ def _begin(union: Union, node: File, size: int | None) -> CopyUp:
     st = source.stat()
     name = workdir.name()
     temporary = workdir.temp(name)
-    size = min(st.st_size, st.st_size if size is None else size) if stat.S_ISREG(st.st_mode) else 0
+    regular = stat.S_ISREG(st.st_mode)
+    size = min(st.st_size, st.st_size if size is None else size) if regular and data else 0
     try:
         _make(source, st, temporary)
+        if regular and not data:
+            metacopy.mark(union, temporary, st.st_size)
         if not size:
             copy_metadata(union, source, st, temporary)
         _set_origin(union, source, st, temporary)
-        return CopyUp(name, size, _data_work(union, source, st, temporary, size))
+        work = _data_work(union, source, tree.locate_data(union, node), st, temporary, size)
+        return CopyUp(name, size, work, lacks_data=regular and not data)
     except OSError:
         workdir.discard(name)
         raise
@@ -114,28 +126,37 @@ def _make(source: At, st: os.stat_result, temporary: At) -> None:
         os.mknod(temporary.name, stat.S_IFMT(st.st_mode) | 0o600, st.st_rdev, dir_fd=temporary.dirfd)
 
 
-def _data_work(union: Union, source: At, st: os.stat_result, temporary: At, size: int) -> Work:
-    """The work that copies `size` bytes and then the metadata. It holds its own descriptors until it has run."""
+def _data_work(union: Union, source: At, data: At, st: os.stat_result, temporary: At, size: int) -> Work:
+    """The work that copies `size` bytes of `data` and then the metadata of `source`, whose attributes are `st`.
+
+    It holds its own descriptors until it has run.
+    """
     if not size:
         return Work(lambda: None)
-    reader = source.open(os.O_RDONLY)
+    opened: list[int] = []
     try:
-        writer = temporary.open(os.O_WRONLY)
+        for place, flags in ((source, os.O_PATH), (data, os.O_RDONLY), (temporary, os.O_WRONLY)):
+            opened.append(place.open(flags))
     except OSError:
-        os.close(reader)
+        _close(opened)
         raise
+    described, reader, writer = opened
 
     def run() -> None:
         try:
             copy_data(reader, writer, size)
-            copy_metadata(union, At(reader), st, At(writer))
+            copy_metadata(union, At(described), st, At(writer))
             if not union.options.volatile:
                 os.fsync(writer)
         finally:
-            os.close(reader)
-            os.close(writer)
+            _close(opened)
 
     return Work(run)
+
+
+def _close(fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)
 
 
 def copy_metadata(union: Union, source: At, st: os.stat_result, target: At) -> None:
@@ -218,6 +239,7 @@ def _commit(union: Union, node: File, copying: CopyUp) -> None:
             os.unlink(index_name, dir_fd=workdir.index)
         raise
     node.fd = held
+    node.data = (node.data or node.lower) if copying.lacks_data else None
     node.lower = None
     node.real = real_id(upper)
     node.index_name = index_name
@@ -226,7 +248,8 @@ def _commit(union: Union, node: File, copying: CopyUp) -> None:
         workdir.lose_links(node.link_name, 0)
         node.link_name = None
     union.changed.append(node)
-    _turn_handles(union, node)
+    if node.data is None:
+        tree.turn_handles(union, node)
 
 
 def save_nlink(union: Union, node: File) -> None:
@@ -238,16 +261,6 @@ def save_nlink(union: Union, node: File) -> None:
 def _name_in_upper(union: Union, parent: Dir, name: bytes) -> None:
     if parent.index is not None:
         parent.index.set_upper(name)
-
-
-def _turn_handles(union: Union, node: File) -> None:
-    """Put the new file behind the descriptors of those who opened the lower one: they see later writes."""
-    for handle in node.handles:
-        if not handle.is_upper:
-            fd = tree.locate(union, node).open(handle.flags & ~(os.O_CREAT | os.O_EXCL | os.O_TRUNC))
-            os.dup2(fd, handle.fd, inheritable=False)
-            os.close(fd)
-            handle.is_upper = True
 
 
 def upper_name(union: Union, parent: Dir, name: bytes, node: File) -> None:

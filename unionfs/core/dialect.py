@@ -6,6 +6,7 @@ char 0:0, and marks are written under the first prefix.
 
 import errno
 import os
+import stat
 from typing import NamedTuple
 
 from unionfs.linux.at import At
@@ -24,6 +25,7 @@ ORIGIN = b"origin"
 IMPURE = b"impure"
 NLINK = b"nlink"
 UPPER = b"upper"
+METACOPY = b"metacopy"
 WHITEOUT = b"whiteout"
 _ESCAPE = b"overlay."
 
@@ -90,6 +92,30 @@ class Dialect(NamedTuple):
         if not self.prefix:
             raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
         place.setxattr(self.prefix + mark, value)
+
+    def remove(self, place: At, mark: bytes) -> None:
+        """Remove `mark`, if it is there."""
+        try:
+            place.removexattr(self.prefix + mark)
+        except OSError as error:
+            if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP):
+                raise
+
+    def lacks_data(self, place: At, st: os.stat_result) -> bool:
+        """Whether the file at `place`, of attributes `st`, holds metadata alone, its data being in a lower layer.
+
+        Such a file is sparse, so others aren't asked. Only root can write what is believed here: a user's mark would
+        open any file of the lower layers. Kernel: fs/overlayfs/namei.c:ovl_check_metacopy_xattr().
+        """
+        if not stat.S_ISREG(st.st_mode) or st.st_blocks * 512 >= st.st_size or TRUSTED not in self.prefixes:
+            return False
+        try:
+            place.getxattr(TRUSTED + METACOPY)
+        except OSError as error:
+            if error.errno in (errno.ENODATA, errno.EOPNOTSUPP, errno.EPERM):
+                return False
+            raise
+        return True
 
     def marks(self, directory: At) -> Marks:
         """Read what `directory` says of the layers below. Kernel: fs/overlayfs/namei.c:ovl_lookup_single()."""

@@ -111,12 +111,15 @@ class Dir(Node):
 class CopyUp:
     """A copy-up under way: the temporary in workdir, and the work that fills it."""
 
-    __slots__ = ("size", "temporary", "work")
+    __slots__ = ("lacks_data", "size", "temporary", "work")
 
-    def __init__(self, temporary: bytes, size: int, work: Work) -> None:
+    def __init__(self, temporary: bytes, size: int, work: Work, *, lacks_data: bool = False) -> None:
         self.temporary = temporary
+        """Empty: the upper's own file, which has metadata alone, is filled in its place."""
         self.size = size
         self.work = work
+        self.lacks_data = lacks_data
+        """Whether it is a copy of metadata alone."""
 
 
 class File(Node):
@@ -124,6 +127,7 @@ class File(Node):
 
     __slots__ = (
         "copying",
+        "data",
         "fd",
         "handles",
         "index_name",
@@ -143,6 +147,8 @@ class File(Node):
         """The names it is known by; lower hard links may have more."""
         self.lower: tuple[DirPart, bytes] | None = None
         """Where it lies while it hasn't been copied up; None means it is in the upper."""
+        self.data: tuple[DirPart, bytes] | None = None
+        """Where its data lies, if what holds the metadata has none (metacopy): always in a lower layer."""
         self.index_name: bytes | None = None
         """Its name in the index of workdir: a copied-up lower hard link, some of whose names may be lower still."""
         self.link_name: bytes | None = None
@@ -159,7 +165,8 @@ class File(Node):
 
     @property
     def is_upper(self) -> bool:
-        return self.lower is None
+        """Whether its data is in the upper."""
+        return self.lower is None and self.data is None
 
 
 class Handle:

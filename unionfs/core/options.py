@@ -19,6 +19,8 @@ class UnionOptions(NamedTuple):
     """How layers mark deletions. overlay: char 0:0 and xattrs; oci: `.wh.` files; auto: whichever is met."""
     redirect_dir: bool = True
     """Whether directories with lower content can be renamed (redirect xattr), or rename gives EXDEV."""
+    metacopy: bool = False
+    """Whether changes of metadata alone copy up metadata alone; where redirects and trusted xattrs can be stored."""
     volatile: bool = False
     """Never sync: a crash of the machine may lose or damage the upper."""
     userxattr: bool | None = None

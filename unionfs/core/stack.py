@@ -9,7 +9,7 @@ import stat
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from unionfs.core.dialect import NO_MARKS, WH_PREFIX, Dialect, Marks
+from unionfs.core.dialect import NO_MARKS, REDIRECT, WH_PREFIX, Dialect, Marks
 from unionfs.core.layer import DirFds, DirPart
 from unionfs.linux.at import At
 
@@ -23,6 +23,8 @@ class Found(NamedTuple):
     """The directory of the layer that holds the topmost object, under the name asked for."""
     merged: tuple[DirPart, ...]
     """If it is a directory: its share in each layer, uppermost first; of the upper's, only the layer counts."""
+    data: tuple[DirPart, bytes] | None = None
+    """Where the data of a file is, if the topmost object holds metadata alone."""
 
 
 class _Step(NamedTuple):
@@ -39,6 +41,8 @@ class _Step(NamedTuple):
     """...and whether they start at the root there."""
     stop: bool
     """Nothing below counts."""
+    lacks_data: bool = False
+    """A file whose data is in a layer below."""
 
 
 def find(
@@ -52,22 +56,30 @@ def find(
     """Look up `name` in the directory made of `parts`; `roots` are the shares of the lower layers in the root.
 
     `holding` are those of `parts` that have the name, where that is known: the others aren't asked for it.
-    None: no such name. Raises OSError of the layers (EIO, EACCES, ENAMETOOLONG, …).
+    None: no such name. Raises OSError of the layers (EIO, EACCES, ENAMETOOLONG, …); EIO if a file's data is missing.
     """
     below: Sequence[bytes] = (name,)
     bottom = roots[-1].layer.index if roots else 0
     top: tuple[os.stat_result, DirPart] | None = None
     merged: list[DirPart] = []
+    data: tuple[DirPart, bytes] | None = None
+    wants_data = False
     queue = list(parts if holding is None else holding)
     while queue:
         part = queue.pop(0)
         step = _follow(fds, dialect, part, below, is_bottom=part.layer.index == bottom)
         if step.st is not None:
-            is_dir = stat.S_ISDIR(step.st.st_mode)
+            if stat.S_ISDIR(step.st.st_mode):
+                if wants_data:
+                    break
+                merged.append(DirPart(part.layer, _join(step.part.path, below[-1]), step.marks))
+            elif merged or (wants_data and not stat.S_ISREG(step.st.st_mode)):
+                break
+            elif wants_data and not step.lacks_data:
+                data = step.part, below[-1]
             if top is None:
                 top = step.st, step.part
-            if is_dir:
-                merged.append(DirPart(part.layer, _join(step.part.path, below[-1]), step.marks))
+                wants_data = step.lacks_data
         if step.stop:
             break
         if step.from_root:
@@ -75,7 +87,11 @@ def find(
         if step.below != below:
             below = step.below
             queue = [other for other in parts if other.layer.index > part.layer.index]
-    return Found(*top, tuple(merged)) if top is not None else None
+    if top is None:
+        return None
+    if wants_data and data is None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), name)
+    return Found(*top, tuple(merged), data)
 
 
 def _follow(fds: DirFds, dialect: Dialect, part: DirPart, names: Sequence[bytes], *, is_bottom: bool) -> _Step:
@@ -92,22 +108,35 @@ def _follow(fds: DirFds, dialect: Dialect, part: DirPart, names: Sequence[bytes]
             stop = stop or (last > 0 and dialect.wh_names and _stat(At(fd, WH_PREFIX + name)) is not None)
             return _Step(None, part, None, below, from_root, stop)
         if not stat.S_ISDIR(st.st_mode):
-            visible = depth == last and not part.is_whiteout(place, st, dialect)
-            return _Step(st if visible else None, part, None, below, from_root, True)
+            if depth < last or part.is_whiteout(place, st, dialect):
+                return _Step(None, part, None, below, from_root, True)
+            if is_bottom or not dialect.lacks_data(place, st):
+                return _Step(st, part, None, below, from_root, True)
+            redirect = dialect.get(place, REDIRECT)
+            if redirect is not None:
+                below = _redirected(below, last - depth, redirect)
+                if redirect.startswith(b"/"):
+                    from_root, stop = True, False
+            return _Step(st, part, None, below, from_root, stop, lacks_data=True)
         marks = NO_MARKS if is_bottom else dialect.marks(place)
         if marks.opaque:
             stop = True
         elif marks.redirect is not None:
-            rest = tuple(names[depth + 1 :])
-            if marks.redirect.startswith(b"/"):
-                # it leads out of whatever was opaque on the way here
-                below, from_root, stop = (*marks.redirect.strip(b"/").split(b"/"), *rest), True, False
-            else:
-                below = (*names[:depth], marks.redirect, *rest)
+            below = _redirected(below, last - depth, marks.redirect)
+            if marks.redirect.startswith(b"/"):  # it leads out of whatever was opaque on the way here
+                from_root, stop = True, False
         if depth == last:
             return _Step(st, part, None if is_bottom else marks, below, from_root, stop)
         part = DirPart(part.layer, _join(part.path, name), marks)
     raise ValueError("no names to follow")
+
+
+def _redirected(names: Sequence[bytes], after: int, redirect: bytes) -> Sequence[bytes]:
+    """The names to follow below, if the one before the last `after` has a redirect."""
+    at = len(names) - after - 1
+    if redirect.startswith(b"/"):
+        return (*redirect.strip(b"/").split(b"/"), *names[at + 1 :])
+    return (*names[:at], redirect, *names[at + 1 :])
 
 
 def _join(path: bytes, name: bytes) -> bytes:

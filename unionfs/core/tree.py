@@ -4,7 +4,7 @@ import errno
 import os
 from collections.abc import Sequence
 
-from unionfs.core.dialect import NLINK, ORIGIN, REDIRECT
+from unionfs.core.dialect import NLINK, ORIGIN
 from unionfs.core.index import DirIndex
 from unionfs.core.inodes import Dir, File, Handle, Node, RealId, UpperPart, kind_of, real_id
 from unionfs.core.layer import DirPart
@@ -118,11 +118,7 @@ def has_lower(union: Union, parent: Dir, name: bytes) -> bool:
 
 def _adopt(union: Union, parent: Dir, name: bytes, found: Found) -> Node:
     """The node for what `name` was found to mean: one in use (a hard link), or a new one."""
-    node: Node
-    if found.merged:
-        node = _new_dir(union, parent, name, found)
-    else:
-        node = _file(union, parent, name, found)
+    node = _new_dir(union, parent, name, found) if found.merged else _file(union, parent, name, found)
     parent.children[name] = node
     return node
 
@@ -147,14 +143,15 @@ def _free_number(union: Union, real: RealId) -> int:
 def _file(union: Union, parent: Dir, name: bytes, found: Found) -> File:
     place = At(union.fds.fd(found.part), name)
     if found.part.layer.is_upper:
-        node = _upper_file(union, place, found.st)
+        node = _upper_file(union, place, found)
     else:
         node = _lower_file(union, place, found)
     add_name(node, parent, name)
     return node
 
 
-def _upper_file(union: Union, place: At, st: os.stat_result) -> File:
+def _upper_file(union: Union, place: At, found: Found) -> File:
+    st = found.st
     shown = real = real_id(st)
     origin = union.dialect.get(place, ORIGIN)
     if origin is not None:
@@ -165,6 +162,7 @@ def _upper_file(union: Union, place: At, st: os.stat_result) -> File:
     if isinstance(used, File) and used.real == real:
         return used
     node = File(_free_number(union, shown), real, kind_of(st))
+    node.data = found.data
     union.inodes.add(node)
     if origin is not None and st.st_nlink > 1 and union.workdir is not None:
         index_name = origin.hex().encode()
@@ -190,10 +188,13 @@ def _lower_file(union: Union, place: At, found: Found) -> File:
             node.real = real_id(indexed)
             node.index_name = index_name
             node.nlink_diff = _read_nlink_diff(union, At(union.workdir.index, index_name))
+            if union.dialect.lacks_data(At(union.workdir.index, index_name), indexed):
+                node.data = found.data or (found.part, place.name)
             return node
         node.link_name = index_name
         node.nlink_diff = -union.workdir.lost_links.get(index_name, 0)
     node.lower = found.part, place.name
+    node.data = found.data
     return node
 
 
@@ -302,21 +303,22 @@ def locate(union: Union, node: Node) -> At:
     return At(union.fds.fd(parent.upper), name)
 
 
-def lower_path(union: Union, node: Dir) -> bytes:
-    """The path of `node`, which has lower content, in the union of the lower layers alone; without leading slash.
+def locate_data(union: Union, node: File) -> At:
+    """Where the object that holds the data of `node` is; the rest as in `locate`."""
+    if node.data is None:
+        return locate(union, node)
+    part, name = node.data
+    return At(union.fds.fd(part), name)
 
-    Kernel: fs/overlayfs/dir.c:ovl_get_redirect().
-    """
-    names: list[bytes] = []
-    walk = node
-    while walk.parent is not None:
-        redirect = None if walk.upper is None else union.dialect.get(locate(union, walk), REDIRECT)
-        if redirect is not None and redirect.startswith(b"/"):
-            names.append(redirect.strip(b"/"))
-            break
-        names.append(walk.name if redirect is None else redirect)
-        walk = walk.parent
-    return b"/".join(reversed(names))
+
+def turn_handles(union: Union, node: File) -> None:
+    """Put the file of the upper behind the descriptors of those who opened the lower one: they see later writes."""
+    for handle in node.handles:
+        if not handle.is_upper:
+            fd = locate(union, node).open(handle.flags & ~(os.O_CREAT | os.O_EXCL | os.O_TRUNC))
+            os.dup2(fd, handle.fd, inheritable=False)
+            os.close(fd)
+            handle.is_upper = True
 
 
 def attr(union: Union, node: Node) -> StatLike:
@@ -331,6 +333,9 @@ def shown(union: Union, node: Node, st: os.stat_result) -> StatLike:
             return Stat.with_nlink(st, 0)
         return Stat.with_nlink(st, 1) if node.is_merged or union.options.static_nlink else st
     assert isinstance(node, File)
+    if node.data is not None:
+        blocks = locate_data(union, node).stat().st_blocks
+        return Stat.with_nlink(st, max(0, st.st_nlink + node.nlink_diff))._replace(st_blocks=blocks)
     return Stat.with_nlink(st, max(0, st.st_nlink + node.nlink_diff)) if node.nlink_diff else st
 
 

@@ -4,7 +4,7 @@ import os
 from itertools import count
 
 from unionfs.core.callers import Creator
-from unionfs.core.dialect import Dialect
+from unionfs.core.dialect import TRUSTED, Dialect
 from unionfs.core.inodes import Dir, DirHandle, File, Handle, InodeTable, Node
 from unionfs.core.layer import DirFds, DirPart, Layer
 from unionfs.core.options import UnionOptions
@@ -25,6 +25,7 @@ class Union:
         "inodes",
         "layers",
         "locks",
+        "metacopy",
         "name_max",
         "new_handle",
         "options",
@@ -60,6 +61,8 @@ class Union:
         """None: read-only."""
         self.locks = locks
         """Descriptors whose flock keeps upper and workdir ours."""
+        self.metacopy = options.metacopy and options.redirect_dir and dialect.prefix == TRUSTED
+        """Whether copy-up leaves data in the lower layer where metadata will do."""
         self.creator = Creator()
         self.changed: list[Node] = []
         """Nodes whose attributes a verb changed that wasn't about them: copy-up moves ctime, blocks and a directory's

@@ -81,7 +81,7 @@ def test_words_of_the_vfs_and_their_opposites() -> None:
 @pytest.mark.parametrize("words", [
     "defaults,_netdev,nofail,x-systemd.requires=foo,X-mount.mkdir,user,noauto,comment=mine",
     "threaded=0,fast_ino=1,max_idle_threads=4,clone_fd,writeback=1,xino=auto,xattr_permissions=0,plugins=",
-    "metacopy=off,index=on,nfs_export=off,lower_io=cached,binding=auto,binding=pyfuse3,relatime,default_permissions",
+    "index=on,nfs_export=off,lower_io=cached,binding=auto,binding=pyfuse3,relatime,default_permissions",
     "uidmapping=:0:0:1000,gidmapping=0:0:1:1:1:9",
 ])
 def test_words_that_change_nothing(words: str) -> None:
@@ -123,7 +123,7 @@ def test_help_and_version_win() -> None:
 
 @pytest.mark.parametrize(("options", "culprit"), [
     ("nonsense", "nonsense"), ("nonsense=1", "nonsense"), ("lowerdirs=/a", "lowerdirs"),
-    ("metacopy=on", "metacopy"), ("metacopy", "metacopy"), ("index=off", "index"), ("nfs_export=on", "nfs_export"),
+    ("metacopy=maybe", "metacopy"), ("index=off", "index"), ("nfs_export=on", "nfs_export"),
     ("binding=direct", "binding=direct"), ("lower_io=shared", "lower_io=shared"), ("dialect=aufs", "dialect"),
     ("redirect_dir=follow", "redirect_dir"), ("volatile=maybe", "volatile"), ("timeout=soon", "timeout"),
     ("timeout=-1", "timeout"), ("timeout=nan", "timeout"), ("upperdir=", "upperdir"), ("workdir", "workdir"),

@@ -23,7 +23,7 @@ def setattr(
     The object is copied up first, of a file that is cut short only what remains.
     Raises OSError: EROFS, and those of copy-up and of the upper.
     """
-    yield from _to_upper(union, node, change.size)
+    yield from _to_upper(union, node, change.size, data=change.size is not None)
     place = tree.locate(union, node)
     if change.size is not None:
         _truncate(union, node, place, change.size, caller, handle)
@@ -42,7 +42,7 @@ def setattr(
     return node, tree.attr(union, node)
 
 
-def _to_upper(union: Union, node: Node, size: int | None = None) -> Steps[None]:
+def _to_upper(union: Union, node: Node, size: int | None = None, *, data: bool = False) -> Steps[None]:
     tree.writable(union)
     if isinstance(node, Dir):
         if node.dead and node.upper is None:
@@ -51,7 +51,7 @@ def _to_upper(union: Union, node: Node, size: int | None = None) -> Steps[None]:
     elif isinstance(node, File):
         node.opens += 1  # it may lose its names while it is copied
         try:
-            yield from copyup.upper_file(union, node, size)
+            yield from copyup.upper_file(union, node, size, data=data)
         finally:
             node.opens -= 1
 

@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Callable
 
-from unionfs.core import copyup, tree
+from unionfs.core import copyup, redirect, tree
 from unionfs.core.dialect import OPAQUE
 from unionfs.core.inodes import Dir, File, Handle, Node, UpperPart, kind_of, real_id
 from unionfs.core.model import Caller, StatLike
@@ -74,8 +74,10 @@ def link(union: Union, node: Node, newparent: Node, newname: bytes) -> Steps[tup
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), newname)
     directory = tree.directory(newparent)
     _check_free(union, directory, newname)
-    yield from copyup.upper_file(union, node)
+    yield from copyup.upper_file(union, node, data=not node.names)
     _check_free(union, directory, newname)
+    if node.data is not None:
+        redirect.leave(union, node, *node.names[0], stays=False)
 
     def make(place: At) -> None:
         source = tree.locate(union, node)

@@ -33,7 +33,7 @@ def open_file(union: Union, node: Node, flags: int, caller: Caller) -> Steps[int
         finally:
             file.opens -= 1
     else:
-        fd = tree.locate(union, file).open(flags & ~_NOT_FOR_US)
+        fd = tree.locate_data(union, file).open(flags & ~_NOT_FOR_US)
     handle = Handle(fd, file, flags, is_upper=file.is_upper, privileged=caller.uid == 0)
     return tree.add_handle(union, handle)
 

@@ -8,17 +8,14 @@ old name's place in the same system call. Kernel: fs/overlayfs/dir.c:ovl_rename(
 import errno
 import os
 
-from unionfs.core import copyup, tree
-from unionfs.core.dialect import OPAQUE, REDIRECT
+from unionfs.core import copyup, redirect, tree
+from unionfs.core.dialect import OPAQUE
 from unionfs.core.inodes import Dir, File, Node
 from unionfs.core.union import Union
 from unionfs.core.work import Steps
 from unionfs.linux import fsops
 from unionfs.linux.at import At
 from unionfs.linux.fsops import RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT
-
-_MAX_REDIRECT = 256
-"""Longer ones the kernel doesn't write either: fs/overlayfs/params.c, redirect_max."""
 
 
 def rename(
@@ -97,7 +94,7 @@ def _to_upper(union: Union, node: Node) -> Steps[None]:
     if isinstance(node, File):
         node.opens += 1  # it may lose its names while it is copied
         try:
-            yield from copyup.upper_file(union, node)
+            yield from copyup.upper_file(union, node, data=not node.names)
         finally:
             node.opens -= 1
     elif isinstance(node, Dir):
@@ -115,7 +112,7 @@ class _Move:
         self.target, self.newname, self.other = target, newname, other
         source_part, target_part = copyup.upper_dir(union, source), copyup.upper_dir(union, target)
         for directory, called, moved in ((source, name, node), (target, newname, other)):
-            if isinstance(moved, File) and moved.is_upper:
+            if isinstance(moved, File) and moved.lower is None:
                 copyup.upper_name(union, directory, called, moved)
         copyup.mark_impure(union, target_part)
         self.old = At(union.fds.fd(source_part), name)
@@ -124,8 +121,8 @@ class _Move:
     def exchange(self) -> None:
         other = self.other
         assert other is not None
-        self._prepare_dir(self.node, self.target, self.newname)
-        self._prepare_dir(other, self.source, self.name)
+        self._prepare(self.node, self.source, self.name, self.target)
+        self._prepare(other, self.target, self.newname, self.source)
         self._renameat(RENAME_EXCHANGE)
         for directory, name in ((self.source, self.name), (self.target, self.newname)):
             del directory.children[name]
@@ -134,7 +131,7 @@ class _Move:
 
     def replace(self) -> None:
         union, other = self.union, self.other
-        self._prepare_dir(self.node, self.target, self.newname)
+        self._prepare(self.node, self.source, self.name, self.target)
         whiteout = tree.has_lower(union, self.source, self.name)
         held = tree.hold(union, other) if other is not None else -1
         try:
@@ -210,28 +207,15 @@ class _Move:
         finally:
             workdir.discard(name)
 
-    def _prepare_dir(self, node: Node, target: Dir, newname: bytes) -> None:
-        """Let a directory keep its own lower content under its new name, and take no other."""
-        if not isinstance(node, Dir):
-            return
-        place = At(self.union.fds.fd(node.parts[0]))
-        if node.is_merged:
-            self._redirect(node, place)
-        elif target.is_merged:
-            self.union.dialect.set(place, OPAQUE, b"y")
-
-    def _redirect(self, node: Dir, place: At) -> None:
-        """Record where the lower content of `node` is. Kernel: ovl_set_redirect(), ovl_get_redirect()."""
-        present = self.union.dialect.get(place, REDIRECT)
-        stays = self.source is self.target
-        if present is not None and (stays or present.startswith(b"/")):
-            return
-        value = node.name if stays else b"/" + tree.lower_path(self.union, node)
-        if len(value) > _MAX_REDIRECT:
-            value = b"/" + tree.lower_path(self.union, node)
-        if len(value) > os.pathconf("/", "PC_PATH_MAX"):
-            raise _error(errno.EXDEV, node.name)
-        self.union.dialect.set(place, REDIRECT, value)
+    def _prepare(self, node: Node, source: Dir, name: bytes, target: Dir) -> None:
+        """Let `node` keep its own lower content when it leaves `source`, and take no other in `target`."""
+        if isinstance(node, Dir):
+            if node.is_merged:
+                redirect.leave(self.union, node, source, name, stays=source is target)
+            elif target.is_merged:
+                self.union.dialect.set(At(self.union.fds.fd(node.parts[0])), OPAQUE, b"y")
+        elif isinstance(node, File) and node.data is not None:
+            redirect.leave(self.union, node, source, name, stays=source is target and node.index_name is None)
 
     def _settle(self, node: Node, source: Dir, name: bytes, target: Dir, newname: bytes) -> None:
         """Let memory know that `node` moved."""

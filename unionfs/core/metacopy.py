@@ -1,0 +1,82 @@
+"""Files of the upper that hold metadata alone, their data being in a lower layer still, until the first write.
+
+Kernel: Documentation/filesystems/overlayfs.rst, "Metadata only copy up"; fs/overlayfs/copy_up.c.
+"""
+
+import errno
+import os
+from contextlib import suppress
+
+from unionfs.core import tree
+from unionfs.core.dialect import METACOPY, REDIRECT
+from unionfs.core.inodes import CopyUp, File
+from unionfs.core.privileges import CAPABILITY
+from unionfs.core.union import Union
+from unionfs.core.work import Work
+from unionfs.linux.at import At
+from unionfs.linux.copyrange import copy_data
+
+
+def mark(union: Union, temporary: At, size: int) -> None:
+    """Make the empty file `temporary` one of `size` bytes whose data is below."""
+    temporary.truncate(size)
+    union.dialect.set(temporary, METACOPY, b"")
+
+
+def fill(union: Union, node: File, size: int | None) -> CopyUp:
+    """The copying of data into the upper's `node` in place; only the first `size` bytes if they will do.
+
+    Until `filled` the mark stays, so a crash leaves the lower data visible. Kernel: ovl_copy_up_meta_inode_data().
+    """
+    place = tree.locate(union, node)
+    st = place.stat()
+    size = st.st_size if size is None else min(size, st.st_size)
+    reader = tree.locate_data(union, node).open(os.O_RDONLY)
+    try:
+        writer = place.open(os.O_WRONLY)
+    except OSError:
+        os.close(reader)
+        raise
+
+    def run() -> None:
+        target = At(writer)
+        try:
+            capability = _capability(target)  # which writing takes away
+            try:
+                copy_data(reader, writer, size)
+                os.ftruncate(writer, size)
+            except OSError:
+                with suppress(OSError):  # a hole again
+                    os.ftruncate(writer, 0)
+                    os.ftruncate(writer, st.st_size)
+                raise
+            finally:
+                if capability is not None:
+                    target.setxattr(CAPABILITY, capability)
+                target.utime(st.st_atime_ns, st.st_mtime_ns)
+            if not union.options.volatile:
+                os.fsync(writer)
+        finally:
+            os.close(reader)
+            os.close(writer)
+
+    return CopyUp(b"", st.st_size, Work(run))
+
+
+def filled(union: Union, node: File) -> None:
+    """`node` has its data now."""
+    place = tree.locate(union, node)
+    for mark in (METACOPY, REDIRECT):
+        union.dialect.remove(place, mark)
+    node.data = None
+    union.changed.append(node)
+    tree.turn_handles(union, node)
+
+
+def _capability(target: At) -> bytes | None:
+    try:
+        return target.getxattr(CAPABILITY)
+    except OSError as error:
+        if error.errno in (errno.ENODATA, errno.EOPNOTSUPP):
+            return None
+        raise
