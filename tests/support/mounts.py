@@ -25,7 +25,7 @@ from pathlib import Path
 
 READY_TIMEOUT_S = 20
 END_TIMEOUT_S = 20
-BUSY_TIMEOUT_S = 10
+BUSY_TIMEOUT_S = 5
 
 PYUNIONFS = (sys.executable, "-m", "unionfs")
 """The mount program of this checkout, as arguments to run."""
@@ -49,7 +49,7 @@ class Mounted:
         if not self.is_mounted:
             return
         self.is_mounted = False
-        result = subprocess.run(["umount", str(self.path)], capture_output=True, text=True, check=False)
+        result = _while_busy(["umount", str(self.path)])
         if result.returncode != 0:
             subprocess.run(["umount", "-l", str(self.path)], check=False)
             self._end_driver(grace_s=1)
@@ -136,15 +136,19 @@ def mount_overlay(
     """Mount kernel overlayfs; one lower alone without upper is refused by it (give an empty second)."""
     mounted = _prepare(lowers, upper, workdir, at, options)
     command = ["mount", "-t", "overlay", "overlay", "-o", union_options(mounted), str(mounted.path)]
+    result = _while_busy(command)
+    assert result.returncode == 0, f"kernel overlayfs: {result.stderr.strip()} ({command})"
+    return mounted
+
+
+def _while_busy(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run `command` again while it says "busy": whoever looks through /proc holds files and mounts for a moment."""
     deadline = time.monotonic() + BUSY_TIMEOUT_S
     while True:
         result = subprocess.run(command, capture_output=True, text=True, check=False)
-        # the upper stays busy while a mount namespace made meanwhile still holds the mount that was just taken down
         if "busy" not in result.stderr or time.monotonic() > deadline:
-            break
+            return result
         time.sleep(0.05)
-    assert result.returncode == 0, f"kernel overlayfs: {result.stderr.strip()} ({command})"
-    return mounted
 
 
 def union_options(mounted: Mounted) -> str:
