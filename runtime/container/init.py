@@ -106,7 +106,7 @@ def _leave_the_host(config: Config) -> None:
 def _make_scratch(job: Job) -> int:
     """A filesystem in memory for files of our own making, which only this namespace sees: its root."""
     place = os.open(job.run_directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    scratch = mounts.fsmount(b"tmpfs", {b"source": b"pyunion", b"mode": b"755", b"size": b"4m"})
+    scratch = mounts.fsmount(b"tmpfs", {b"source": b"pyunion", b"mode": b"755", b"size": b"4m"}, rootfs.HARMLESS)
     mounts.move_mount(scratch, place)
     os.close(place)
     os.mkdir(b"root", dir_fd=scratch)

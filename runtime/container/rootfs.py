@@ -22,7 +22,7 @@ from runtime.errors import Refusal
 from unionfs.linux import mounts
 from unionfs.linux.mounts import MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY
 
-_HARMLESS = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
+HARMLESS = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
 _ATTRIBUTES = {
     "ro": MOUNT_ATTR_RDONLY,
     "nosuid": MOUNT_ATTR_NOSUID,
@@ -73,23 +73,23 @@ class Prepared(NamedTuple):
 def prepare() -> Prepared:
     """Make the kernel's filesystems for this container. Precondition: pid 1 of the new namespaces."""
     return Prepared(
-        mounts.fsmount(b"proc", {}, _HARMLESS),
-        mounts.fsmount(b"sysfs", {}, _HARMLESS | MOUNT_ATTR_RDONLY),
+        mounts.fsmount(b"proc", {b"source": b"proc"}, HARMLESS),
+        mounts.fsmount(b"sysfs", {b"source": b"sysfs"}, HARMLESS | MOUNT_ATTR_RDONLY),
         _make_dev(),
         mounts.fsmount(
             b"devpts",
-            {b"newinstance": None, b"ptmxmode": b"0666", b"mode": b"0620", b"gid": _TTY_GROUP},
+            {b"source": b"devpts", b"newinstance": None, b"ptmxmode": b"0666", b"mode": b"0620", b"gid": _TTY_GROUP},
             MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC,
         ),
-        mounts.fsmount(b"tmpfs", {b"source": b"shm", b"mode": b"1777", b"size": b"65536k"}, _HARMLESS),
-        mounts.fsmount(b"mqueue", {}, _HARMLESS),
+        mounts.fsmount(b"tmpfs", {b"source": b"shm", b"mode": b"1777", b"size": b"65536k"}, HARMLESS),
+        mounts.fsmount(b"mqueue", {b"source": b"mqueue"}, HARMLESS),
     )
 
 
 def _make_dev() -> int:
     dev = mounts.fsmount(
         b"tmpfs",
-        {b"mode": b"755", b"size": b"65536k"},
+        {b"source": b"tmpfs", b"mode": b"755", b"size": b"65536k"},
         MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_STRICTATIME,
     )
     for name, major, minor in _DEVICES:

@@ -57,7 +57,7 @@ def test_python_modules_of_an_image_are_never_imported(pyunion: Pyunion, layer: 
             package.mkdir(parents=True)
             for file in (package / "__init__.py", package.with_suffix(".py")):
                 file.write_text("open('/trapped', 'w').close()\n")
-    for command in (["ls", "/trapped"], ["no-such-program"], ["-t", "-u", "nobody", "true"], ["-w", "/etc/passwd", "true"]):
-        assert pyunion.run_on(layer, *command).returncode != 0
+    for command in ("no-such-program", "-u nobody true", "-w /etc/passwd true", "-t false"):
+        assert pyunion.run_on(layer, *command.split()).returncode in (1, 125, 127)
     result = pyunion.run_on(layer, "-t", "-u", "alice", "sh", "-c", "ls /trapped")
     assert "No such file" in result.stdout

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.e2e.conftest import Pyunion
+from tests.e2e.conftest import Pyunion, wait_for
 
 
 def make(pyunion: Pyunion, name: str, script: str) -> None:
@@ -95,3 +95,17 @@ def test_names_beyond_utf_8_are_kept(pyunion: Pyunion) -> None:
     make(pyunion, "odd", "touch '/caf\udce9'")
     assert pyunion("diff", "odd").stdout == "A /caf\udce9\n"
     assert pyunion("start", "odd").returncode == 0
+
+
+def test_many_at_once_do_not_disturb_one_another(pyunion: Pyunion) -> None:
+    processes = [pyunion.start("sh", "-c", f"echo {number} >/x; cat /x") for number in range(10)]
+    assert [process.communicate(timeout=60) for process in processes] == [(f"{number}\n", "") for number in range(10)]
+    assert pyunion.leftovers() == []
+
+
+def test_one_of_many_gets_the_name(pyunion: Pyunion) -> None:
+    processes = [pyunion.start("-i", "--name", "same", "sh", "-c", "echo ready; read x") for _ in range(5)]
+    wait_for("the losers", lambda: len([1 for process in processes if process.poll() == 125]) == 4)
+    for process in processes:
+        process.communicate("go\n", timeout=60)
+    assert sorted(process.returncode for process in processes) == [0, 125, 125, 125, 125]

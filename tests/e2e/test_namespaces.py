@@ -67,6 +67,8 @@ def test_the_mounts_are_these_and_no_others(pyunion: Pyunion) -> None:
     assert {target for target in rest if not target.startswith(("/proc/", "/sys/"))} == set()
     assert all({"nosuid", "nodev", "noexec"} <= set(table[place][1].split(",")) for place in ("/proc", "/sys"))
     assert "nodev" in table["/"][1].split(",")
+    written = [options.split(",") for target, (kind, options) in table.items() if target.startswith(("/etc/", "/dev/"))]
+    assert all("nosuid" in options for options in written)
 
 
 def test_mounts_are_private(pyunion: Pyunion) -> None:
