@@ -4,6 +4,7 @@ A process that waits for the end of our stderr, or of a pipe it leaked to us, mu
 """
 
 import os
+import signal
 from collections.abc import Iterable
 
 from unionfs.fuse import kernel
@@ -25,6 +26,7 @@ def fork_driver(connection: Connection, *, inherited: Iterable[int] = (), timeou
     """
     pid = os.fork()
     if pid:
+        signal.pthread_sigmask(signal.SIG_SETMASK, connection.signals)
         return pid
     status = 1
     try:
@@ -37,7 +39,7 @@ def fork_driver(connection: Connection, *, inherited: Iterable[int] = (), timeou
 def run(connection: Connection, *, timeout_s: float, debug: bool = False, detached: bool = True) -> int:
     """Serve until unmounted: the exit status. A driver that fails leaves no dead mount behind."""
     log_to(detached=detached, debug=debug)
-    union, fd, target = connection
+    union, fd, target, _ = connection
     try:
         from unionfs.fuse.serve import serve
 

@@ -49,41 +49,46 @@ class Connection(NamedTuple):
     fd: int
     target: bytes
     """Absolute path of the mount point, without symlinks."""
+    signals: set[int]
+    """What was blocked before."""
 
 
 def mount(options: UnionOptions, mountpoint: bytes, settings: Settings) -> Connection:
     """Open the union and mount it on `mountpoint`. Raises UnionError; nothing is mounted or changed then.
 
-    From the mount on, signals that end a driver are blocked, until `serve` has its own way with them: one that came
-    before would leave a mount that nobody serves.
+    Signals that end a driver are blocked afterwards, until `serve` has its own way with them: one that came before
+    would leave a mount that nobody serves.
     """
     _check_libraries()
     if options.upper is None:
         settings = settings._replace(attributes=settings.attributes | mounts.MOUNT_ATTR_RDONLY)
     target = os.path.realpath(mountpoint)
     place = _open_place(target, mountpoint)
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
     try:
         make = _mount if os.geteuid() == 0 else _mount_by_fusermount
-        connection = make(options, target, place, settings)
+        union, fd = make(options, target, place, settings)
+    except BaseException:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        raise
     finally:
         os.close(place)
     if settings.private:
         mounts.make_private(target)
-    return connection
+    return Connection(union, fd, target, set(map(int, blocked)))
 
 
-def _mount(options: UnionOptions, target: bytes, place: int, settings: Settings) -> Connection:
+def _mount(options: UnionOptions, target: bytes, place: int, settings: Settings) -> tuple[Union, int]:
     opened = [_open_device()]
     try:
         opened.append(_detached(opened[0], target, settings))
         union = open_union(options)
-        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
         try:
             mounts.move_mount(opened[1], place)
         except OSError as error:
             union.close()
             raise UnionError(f"mount point {os.fsdecode(target)!r}: {_reason(error)}") from None
-        return Connection(union, opened.pop(0), target)
+        return union, opened.pop(0)
     finally:
         for fd in opened:
             os.close(fd)
@@ -111,9 +116,8 @@ def _detached(fd: int, target: bytes, settings: Settings) -> int:
         raise UnionError(f"mounting on {os.fsdecode(target)!r}: the kernel refuses: {_reason(error)}") from None
 
 
-def _mount_by_fusermount(options: UnionOptions, target: bytes, place: int, settings: Settings) -> Connection:
+def _mount_by_fusermount(options: UnionOptions, target: bytes, place: int, settings: Settings) -> tuple[Union, int]:
     union = open_union(options)
-    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
     try:
         fd = kernel.fusermount_device(target, _words(settings))
     except FileNotFoundError:
@@ -124,7 +128,7 @@ def _mount_by_fusermount(options: UnionOptions, target: bytes, place: int, setti
     except OSError as error:
         union.close()
         raise UnionError(f"mounting on {os.fsdecode(target)!r}: {_reason(error)}") from None
-    return Connection(union, fd, target)
+    return union, fd
 
 
 def _words(settings: Settings) -> list[bytes]:
