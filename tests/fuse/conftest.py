@@ -87,7 +87,7 @@ def public_path() -> Iterator[Path]:
 def as_user(uid: int, script: str, *arguments: object, gid: int | None = None, groups: tuple[int, ...] = ()) -> str:
     """Run `script` in a Python of its own as an ordinary user; "" or the last line of its traceback."""
     result = subprocess.run(
-        [sys.executable, "-c", f"import os, sys\n{script}", *map(str, arguments)],
+        [os.path.realpath(sys.executable), "-c", f"import os, sys\n{script}", *map(str, arguments)],
         user=uid, group=uid if gid is None else gid, extra_groups=groups, cwd="/",
         capture_output=True, text=True, timeout=30, check=False,
     )
