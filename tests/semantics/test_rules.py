@@ -662,6 +662,23 @@ def test_94_what_the_kernel_wrote_so_is_read_without_asking(tmp_path, overlay_mo
     assert (union_mount([tmp_path / "lower"], tmp_path / "upper").path / "renamed").read_text() == "data" * 5000
 
 
+def test_85_a_volatile_upper_that_may_be_damaged_is_refused(tmp_path, union_mount, overlay_mount):
+    put(tmp_path / "lower/f", "x")
+    mounted = union_mount([tmp_path / "lower"], tmp_path / "upper", options="volatile")
+    (mounted.path / "f").write_text("y")
+    mark = tmp_path / "upper.work/work/incompat/volatile"
+    assert mark.is_dir()
+    mounted.remount()  # ▲ after a clean unmount, which syncs, it isn't
+    assert (mounted.path / "f").read_text() == "y"
+    mounted.unmount()
+    assert not mark.parent.exists()
+    mark.mkdir(parents=True)
+    for mount in (union_mount, overlay_mount):
+        with pytest.raises(AssertionError):
+            mount([tmp_path / "lower"], tmp_path / "upper")
+    assert mark.is_dir()
+
+
 def test_89_locks_conflict_across_copy_up(tmp_path):
     def act(root):
         first = os.open(root / "f", os.O_RDONLY)

@@ -10,6 +10,7 @@ import resource
 import stat
 import time
 
+from unionfs.core import volatile
 from unionfs.core.dialect import TRUSTED, USER, Dialect, any_dialect, overlay_dialect
 from unionfs.core.errors import UnionError
 from unionfs.core.inodes import Dir, InodeTable, UpperPart, real_id
@@ -54,11 +55,12 @@ def _open(options: UnionOptions, opened: list[int]) -> Union:
         work = _open_directory(options.workdir, "work directory", opened)
         _check_upper(options, layers, work)
         locks = (_lock(options.upper, "upper layer", opened), _lock(options.workdir, "work directory", opened))
+        volatile.check(work, options.workdir)
         try:
             workdir = Workdir(work)
+            opened += workdir.descriptors
         except OSError as error:
             raise _about("work directory", options.workdir, error) from None
-        opened += [workdir.temporary, workdir.index]
         prefix = _xattr_prefix(options, workdir)
         opened.remove(work)
         os.close(work)

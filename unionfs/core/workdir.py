@@ -35,6 +35,11 @@ class Workdir:
         self._numbers = count(1)
         self._whiteout: bytes | None = None
 
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """All that it has open."""
+        return self.temporary, self.index, self._fd
+
     def name(self) -> bytes:
         """A name for a temporary that isn't in use."""
         return b"#%x" % next(self._numbers)
@@ -124,9 +129,8 @@ class Workdir:
         if self._whiteout is not None:
             self.discard(self._whiteout)
             self._whiteout = None
-        os.close(self.temporary)
-        os.close(self.index)
-        os.close(self._fd)
+        for fd in self.descriptors:
+            os.close(fd)
 
 
 def _read_links(workdir_fd: int) -> dict[bytes, int]:

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Iterable
 
+from unionfs.core import volatile
 from unionfs.fuse import kernel
 from unionfs.fuse.mounting import Connection
 
@@ -43,7 +44,9 @@ def run(connection: Connection, *, timeout_s: float, debug: bool = False, detach
     try:
         from unionfs.fuse.serve import serve
 
+        volatile.mark(union)
         serve(union, fd, target, timeout_s=timeout_s, debug=debug)
+        volatile.settle(union)
     except BaseException:
         import logging
 

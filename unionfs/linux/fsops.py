@@ -55,6 +55,11 @@ def renameat2(olddir: int, oldname: bytes, newdir: int, newname: bytes, flags: i
     check(libc.renameat2(olddir, oldname, newdir, newname, flags), oldname)
 
 
+def syncfs(fd: int) -> None:
+    """Sync the filesystem `fd` is on. Raises OSError: EIO, ENOSPC (data was lost since `fd` was opened)."""
+    check(libc.syncfs(fd))
+
+
 def name_to_handle(dirfd: int, name: bytes) -> FileHandle:
     """The file handle of `name` in `dirfd` (of `dirfd` itself if empty); symlinks are not followed.
 
