@@ -2,8 +2,11 @@
 
 import os
 import pwd
+import shlex
 import shutil
 import subprocess
+import sys
+import sysconfig
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,14 +15,15 @@ import pytest
 
 from tests.mountprogram.conftest import CHECKOUT, make_layers
 from tests.support import needs
-from tests.support.mounts import PYUNIONFS
 
 pytestmark = needs.root
 
 USER = "games"  # fusermount3 wants a user with a name; this one is on every Debian
-NAMESPACE = """
+NAMESPACE = f"""
     mknod -m 666 fuse c 10 229
     mount --bind fuse /dev/fuse
+    mount --bind {shlex.quote(str(CHECKOUT))} code
+    mount --bind {shlex.quote(sysconfig.get_paths()["purelib"])} packages
     exec setpriv --reuid "$0" --regid "$0" --init-groups sh -ec "$@"
 """
 
@@ -35,7 +39,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         needs.missing(f"a user {USER}")
     home = Path(tempfile.mkdtemp(prefix="pyunion-test-", dir="/var/tmp"))
     make_layers(home, ["a", "b"])
-    for name in ("upper", "work", "merged"):
+    for name in ("upper", "work", "merged", "code", "packages"):
         (home / name).mkdir()
     for path in (home, *home.rglob("*")):
         os.chown(path, user.pw_uid, user.pw_gid)
@@ -44,8 +48,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def as_ordinary_user(home: Path, script: str) -> subprocess.CompletedProcess[str]:
-    """Run `script` as USER in `home`, where /dev/fuse is open to all as usual; `pyunionfs` is in it a function."""
-    pyunionfs = f'pyunionfs() {{ PYTHONPATH="{CHECKOUT}" {" ".join(PYUNIONFS)} "$@"; }}\n'
+    """Run `script` as USER in `home`, where /dev/fuse is open to all as usual; `pyunionfs` is a function in it.
+
+    The checkout and its packages are mounted where USER can enter, which the folders they lie in may not let them.
+    """
+    python = shlex.quote(os.path.realpath(sys.executable))
+    pyunionfs = f'pyunionfs() {{ PYTHONPATH="{home}/code:{home}/packages" {python} -m unionfs "$@"; }}\n'
     return subprocess.run(
         ["unshare", "--mount", "--propagation", "slave", "sh", "-ec", NAMESPACE, USER, pyunionfs + script],
         cwd=home, capture_output=True, text=True, timeout=60, check=False,
