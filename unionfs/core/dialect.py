@@ -104,10 +104,13 @@ class Dialect(NamedTuple):
     def lacks_data(self, place: At, st: os.stat_result) -> bool:
         """Whether the file at `place`, of attributes `st`, holds metadata alone, its data being in a lower layer.
 
-        Such a file is sparse, so others aren't asked. Only root can write what is believed here: a user's mark would
-        open any file of the lower layers. Kernel: fs/overlayfs/namei.c:ovl_check_metacopy_xattr().
+        Such a file has no blocks, except for one that xattrs may take; others aren't asked. Only root can write what
+        is believed here: a user's mark would open any file of the lower layers.
+        Kernel: fs/overlayfs/namei.c:ovl_check_metacopy_xattr().
         """
-        if not stat.S_ISREG(st.st_mode) or st.st_blocks * 512 >= st.st_size or TRUSTED not in self.prefixes:
+        if not stat.S_ISREG(st.st_mode) or TRUSTED not in self.prefixes:
+            return False
+        if not st.st_size or st.st_blocks * 512 >= max(st.st_size, st.st_blksize + 1):
             return False
         try:
             place.getxattr(TRUSTED + METACOPY)

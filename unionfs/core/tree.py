@@ -156,8 +156,8 @@ def _upper_file(union: Union, place: At, found: Found) -> File:
     origin = union.dialect.get(place, ORIGIN)
     if origin is not None:
         source = union.origins.decode(origin)
-        if source is not None and kind_of(source) == kind_of(st):
-            shown = real_id(source)
+        if source is not None and source.kind in (0, kind_of(st)):
+            shown = source.real
     used = union.inodes.get(union.inodes.number(shown))
     if isinstance(used, File) and used.real == real:
         return used

@@ -35,7 +35,14 @@ def open_file(union: Union, node: Node, flags: int, caller: Caller) -> Steps[int
     else:
         fd = tree.locate_data(union, file).open(flags & ~_NOT_FOR_US)
     handle = Handle(fd, file, flags, is_upper=file.is_upper, privileged=caller.uid == 0)
-    return tree.add_handle(union, handle)
+    fh = tree.add_handle(union, handle)
+    if flags & os.O_TRUNC and handle.kill_priv:
+        try:
+            kill_priv(union, handle)
+        except OSError:
+            release(union, fh)
+            raise
+    return fh
 
 
 def regular(node: Node) -> File:
