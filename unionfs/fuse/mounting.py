@@ -68,8 +68,10 @@ def mount(options: UnionOptions, mountpoint: bytes, settings: Settings) -> Conne
     try:
         make = _mount if os.geteuid() == 0 else _mount_by_fusermount
         union, fd = make(options, target, place, settings)
-    except BaseException:
+    except BaseException as error:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        if isinstance(error, OSError):  # of a layer, say, whose disk fails
+            raise UnionError(f"mounting on {os.fsdecode(target)!r}: {error}") from error
         raise
     finally:
         os.close(place)

@@ -44,15 +44,17 @@ def verb(slow: Slow, steps: list[str], name: str) -> Steps[str]:
 
 
 async def test_a_verb_without_slow_steps_is_done_at_once():
-    def quick() -> Steps[int]:
+    def quick(slow: Slow | None = None) -> Steps[int]:
+        if slow is not None:
+            yield slow.work
         return 5
-        yield
 
     assert await Driver(Loop()).drive(quick()) == 5
 
 
 async def test_slow_work_runs_in_another_thread_while_others_go_on():
-    driver, slow, steps = Driver(Loop()), Slow(), []
+    driver, slow = Driver(Loop()), Slow()
+    steps: list[str] = []
     async with trio.open_nursery() as nursery:
         nursery.start_soon(driver.drive, verb(slow, steps, "a"))
         await trio.testing.wait_all_tasks_blocked()
@@ -64,7 +66,9 @@ async def test_slow_work_runs_in_another_thread_while_others_go_on():
 
 @pytest.mark.parametrize("error", [None, OSError(errno.ENOSPC, "full")])
 async def test_work_that_several_verbs_wait_for_runs_once(error):
-    driver, slow, steps, outcomes = Driver(Loop()), Slow(error), [], []
+    driver, slow = Driver(Loop()), Slow(error)
+    steps: list[str] = []
+    outcomes: list[str | int | None] = []
 
     async def drive(name: str) -> None:
         try:
@@ -79,7 +83,7 @@ async def test_work_that_several_verbs_wait_for_runs_once(error):
         slow.go.set()
     assert slow.runs == 1
     if error is None:
-        assert sorted(outcomes) == ["a", "b", "c"]
+        assert set(outcomes) == {"a", "b", "c"}
     else:
         assert outcomes == [errno.ENOSPC] * 3
         assert sorted(steps[3:]) == [f"{name} sees {errno.ENOSPC}" for name in "abc"]
