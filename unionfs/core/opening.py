@@ -25,6 +25,7 @@ from unionfs.linux.clone import detached_clone
 _OPEN_ROOT = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _CLONE_REFUSED = (errno.EPERM, errno.ENOSYS, errno.EINVAL)
 _MAX_DIR_FDS = 4096
+_USUAL_NAME_MAX = 255
 _LOCK_PAUSE_S = 0.01
 _LOCK_ATTEMPTS = 100
 
@@ -87,8 +88,15 @@ def _assemble(
     for layer in layers:
         root.parts.append(UpperPart(layer, root) if layer.is_upper else DirPart(layer, b""))
     inodes.add(root)
-    name_max = os.fstatvfs(layers[0].root).f_namemax
+    name_max = _name_max(layers[0].root)
     return Union(options, tuple(layers), dialect, fds, origins, inodes, root, name_max, workdir, locks)
+
+
+def _name_max(root: int) -> int:
+    try:
+        return os.fstatvfs(root).f_namemax
+    except OSError:  # a FUSE filesystem needn't have statfs
+        return _USUAL_NAME_MAX
 
 
 def _check_options(options: UnionOptions) -> None:
@@ -218,7 +226,8 @@ def _flock(fd: int) -> None:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:
-            time.sleep(_LOCK_PAUSE_S)
+            time.sleep(_USUAL_NAME_MAX = 255
+_LOCK_PAUSE_S)
     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 

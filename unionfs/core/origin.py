@@ -54,7 +54,7 @@ class Origins:
         fd = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root)
         uuid = fsops.filesystem_uuid(fd)
         if uuid in self._filesystems:  # copies, or zeros: the kernel records no origin then
-            uuid = _WITHOUT_UUID + os.fstatvfs(fd).f_fsid.to_bytes(8, "little")
+            uuid = _WITHOUT_UUID + _fsid(fd)
         if uuid in self._filesystems:
             self._uuids[device] = None
             os.close(fd)
@@ -104,3 +104,10 @@ class Origins:
         for fd, _ in self._filesystems.values():
             os.close(fd)
         self._filesystems.clear()
+
+
+def _fsid(fd: int) -> bytes:
+    try:
+        return os.fstatvfs(fd).f_fsid.to_bytes(8, "little")
+    except OSError:  # a FUSE filesystem needn't have statfs
+        return bytes(8)

@@ -22,6 +22,7 @@ def drop_set_id(place: At, st: StatLike) -> None:
     if bits:
         place.chmod(stat.S_IMODE(st.st_mode) & ~bits)
     try:
+        place.getxattr(CAPABILITY)  # without privilege even the removal of what isn't there is EPERM
         place.removexattr(CAPABILITY)
     except OSError as error:
         if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP):

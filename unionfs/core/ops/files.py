@@ -85,3 +85,4 @@ def kill_priv(union: Union, handle: Handle) -> None:
     """Take set-id bits and capabilities from a file that one without CAP_FSETID is about to write."""
     privileges.drop_set_id(tree.locate(union, handle.node), os.fstat(handle.fd))
     handle.node.set_id = False
+    union.changed.append(handle.node)
