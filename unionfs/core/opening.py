@@ -226,8 +226,7 @@ def _flock(fd: int) -> None:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:
-            time.sleep(_USUAL_NAME_MAX = 255
-_LOCK_PAUSE_S)
+            time.sleep(_LOCK_PAUSE_S)
     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
