@@ -22,6 +22,7 @@ Layers
 
 Behaviour
   redirect_dir=off directories of lower layers can't be renamed (EXDEV; default: on)
+  rename=copy      rename such directories by copying all of them up, not by a redirect (default: redirect)
   metacopy=on      changes of attributes alone copy no data up (default: off, as kernel overlayfs)
   volatile         never sync, faster; a crash of the machine may damage upperdir (also: fsync=0)
   timeout=SECONDS  how long the kernel keeps names and attributes (default: for ever)

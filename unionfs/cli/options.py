@@ -134,6 +134,12 @@ def _not(name: str, value: bytes | None) -> bool:
     return not _switch(name, value)
 
 
+def _way_of_renaming(name: str, value: bytes | None) -> str:
+    if value not in (b"redirect", b"copy"):
+        raise OptionError(f"option {name} is redirect or copy: {name}=redirect")
+    return value.decode()
+
+
 def _dialect(name: str, value: bytes | None) -> str:
     if value not in (b"auto", b"overlay", b"oci"):
         raise OptionError(f"option {name} is one of auto, overlay, oci: {name}=auto")
@@ -210,6 +216,7 @@ _OPTIONS: dict[str, Setter] = {
     "workdir": _union("workdir", _path),
     "dialect": _union("dialect", _dialect),
     "redirect_dir": _union("redirect_dir", _switch),
+    "rename": _union("rename", _way_of_renaming),
     "metacopy": _union("metacopy", _switch),
     "volatile": _union("volatile", _switch),
     "fsync": _union("volatile", _not),

@@ -165,7 +165,9 @@ def copy_metadata(union: Union, source: At, st: os.stat_result, target: At) -> N
     In this order: chown drops set-id bits and capabilities, an ACL changes the mode, all of them move ctime only.
     Raises OSError: as the kernel, xattrs that the upper doesn't know are left out, but never an ACL.
     """
-    target.chown(st.st_uid, st.st_gid)
+    made = target.stat()
+    if (made.st_uid, made.st_gid) != (st.st_uid, st.st_gid):
+        target.chown(st.st_uid, st.st_gid)
     for key in source.listxattr():
         if union.dialect.shown(key) is None or key in _NEVER_COPY:
             continue
@@ -174,7 +176,7 @@ def copy_metadata(union: Union, source: At, st: os.stat_result, target: At) -> N
         except OSError as error:
             if error.errno != errno.EOPNOTSUPP or key in _MUST_COPY:
                 raise
-    if not stat.S_ISLNK(st.st_mode):
+    if not stat.S_ISLNK(st.st_mode) and target.stat().st_mode != st.st_mode:
         target.chmod(stat.S_IMODE(st.st_mode))
     target.utime(st.st_atime_ns, st.st_mtime_ns)
 
@@ -222,7 +224,7 @@ def _commit(union: Union, node: File, copying: CopyUp) -> None:
         links = lower.st_nlink + node.nlink_diff
         upper = temporary.stat()
         others = links - bool(node.names) - _INDEXED
-        if node.link_name is not None and links > 0:
+        if node.link_name is not None and links > 0 and union.primitives.hard_links:
             _set_mark(union, temporary, NLINK, b"U%+d" % others)
             os.link(temporary.name, node.link_name, src_dir_fd=temporary.dirfd, dst_dir_fd=workdir.index)
             index_name = node.link_name

@@ -93,6 +93,14 @@ class Dialect(NamedTuple):
             raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
         place.setxattr(self.prefix + mark, value)
 
+    def set_opaque(self, directory: At) -> None:
+        """Let nothing of the layers below merge with `directory`."""
+        if self.prefix:
+            self.set(directory, OPAQUE, b"y")
+        else:
+            name = directory.name + b"/" + WH_OPAQUE if directory.name else WH_OPAQUE
+            os.close(At(directory.dirfd, name).open(os.O_WRONLY | os.O_CREAT, 0o600))
+
     def remove(self, place: At, mark: bytes) -> None:
         """Remove `mark`, if it is there."""
         try:

@@ -33,7 +33,7 @@ class Entry:
         self.upper = upper
         """Whether the upper has an object (not a whiteout) of this name."""
         self.below = below
-        """The lower layers that have it, uppermost first, down to the first whiteout. Never changes."""
+        """The lower layers that have it, uppermost first, down to the first whiteout."""
 
 
 class DirIndex:
@@ -79,6 +79,13 @@ class DirIndex:
         if not entry.below:
             del self._entries[name]
 
+    def forget_lower(self) -> None:
+        """The directory has no lower content any more: every visible name is the upper's."""
+        for name, entry in list(self._entries.items()):
+            entry.below = ()
+            if not entry.cookie:
+                del self._entries[name]
+
     def after(self, cookie: int) -> Iterator[tuple[int, bytes]]:
         """(cookie, name) of every name behind `cookie`. O(log n) to the first; safe while names come and go."""
         while True:
@@ -108,6 +115,7 @@ class DirIndex:
             if part.layer.is_upper:
                 entries.update((name, Entry(True, ())) for name in names)
                 gone.update(deleted)  # yet what they delete is remembered: a new object needs a whiteout again
+                hidden.update(name for name in deleted if name in entries)  # a `.wh.` file stays beside a new object
                 continue
             for name in names:
                 if name in hidden:

@@ -9,14 +9,18 @@ import os
 import stat
 from collections.abc import Iterator
 
+from unionfs.core.dialect import NO_MARKS, OPAQUE, Dialect, Marks
 from unionfs.core.index import DirIndex
 from unionfs.core.layer import DirPart, Layer
 from unionfs.core.work import Work
+from unionfs.linux.at import At
 
 _FS_SHIFT = 56
 _MAX_FILESYSTEMS = 127
 _EXTRA = _MAX_FILESYSTEMS << _FS_SHIFT
 _FUSE_ROOT = 1
+
+_MAY_HAVE_FILES = Marks(xwhiteouts=True)
 
 RealId = tuple[int, int]
 """(st_dev, st_ino) of an object of a layer."""
@@ -54,6 +58,10 @@ class UpperPart(DirPart):
     @property
     def path(self) -> bytes:
         return self.dir.path()
+
+    def marks(self, fd: int, dialect: Dialect) -> Marks:
+        """Only whether whiteouts may be files: what else it says is known to the node, and changes."""
+        return _MAY_HAVE_FILES if self.layer.xwhiteouts or dialect.get(At(fd, b"."), OPAQUE) == b"x" else NO_MARKS
 
 
 class Dir(Node):

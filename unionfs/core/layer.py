@@ -9,7 +9,7 @@ import os
 import stat
 from collections import OrderedDict
 
-from unionfs.core.dialect import NO_MARKS, WHITEOUT, Dialect, Marks
+from unionfs.core.dialect import WHITEOUT, Dialect, Marks
 from unionfs.linux import fsops
 from unionfs.linux.at import At
 
@@ -20,7 +20,7 @@ _INSIDE = fsops.RESOLVE_BENEATH | fsops.RESOLVE_NO_SYMLINKS | fsops.RESOLVE_NO_M
 class Layer:
     """One layer of the union."""
 
-    __slots__ = ("index", "is_upper", "path", "root")
+    __slots__ = ("index", "is_upper", "path", "root", "xwhiteouts")
 
     def __init__(self, index: int, path: bytes, root: int, *, is_upper: bool = False) -> None:
         self.index = index
@@ -30,6 +30,8 @@ class Layer:
         self.root = root
         """O_PATH descriptor, open as long as the union is."""
         self.is_upper = is_upper
+        self.xwhiteouts = False
+        """Whether whiteouts anywhere in it may be files with an xattr: of an upper that can't hold others."""
 
     def open_dir(self, path: bytes) -> int:
         """Open the directory `path` of this layer, O_PATH. Raises OSError: ENOENT, ENOTDIR, ELOOP, EXDEV."""
@@ -75,7 +77,7 @@ class DirPart:
     def marks(self, fd: int, dialect: Dialect) -> Marks:
         """What this directory (open as `fd`) says of layers below; read once."""
         if self._marks is None:
-            self._marks = NO_MARKS if self.layer.is_upper else dialect.marks(At(fd, b"."))
+            self._marks = dialect.marks(At(fd, b"."))
         return self._marks
 
     def is_whiteout(self, place: At, st: os.stat_result, dialect: Dialect) -> bool:

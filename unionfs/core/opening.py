@@ -10,13 +10,14 @@ import resource
 import stat
 import time
 
-from unionfs.core import volatile
+from unionfs.core import volatile, whiteouts
 from unionfs.core.dialect import TRUSTED, USER, Dialect, any_dialect, overlay_dialect
 from unionfs.core.errors import UnionError
 from unionfs.core.inodes import Dir, InodeTable, UpperPart, real_id
 from unionfs.core.layer import DirFds, DirPart, Layer
 from unionfs.core.options import UnionOptions
 from unionfs.core.origin import Origins
+from unionfs.core.primitives import NO_UPPER, Primitives, probe
 from unionfs.core.union import Union
 from unionfs.core.workdir import Workdir
 from unionfs.linux.at import At
@@ -45,6 +46,7 @@ def _open(options: UnionOptions, opened: list[int]) -> Union:
     _check_options(options)
     layers: list[Layer] = []
     workdir = None
+    primitives = NO_UPPER
     locks: tuple[int, ...] = ()
     if options.upper is not None and options.workdir is not None:
         upper = _open_directory(options.upper, "upper layer", opened)
@@ -63,15 +65,37 @@ def _open(options: UnionOptions, opened: list[int]) -> Union:
         except OSError as error:
             raise _about("work directory", options.workdir, error) from None
         prefix = _xattr_prefix(options, workdir)
+        primitives = _probe(options, workdir, prefix)
+        layers[0].xwhiteouts = primitives.whiteout == "xattr"
         opened.remove(work)
         os.close(work)
-    return _assemble(options, layers, workdir, locks, _dialect(options, prefix))
+    union = _assemble(options, layers, workdir, primitives, locks, _dialect(options, prefix))
+    try:
+        whiteouts.replay(union)
+    except OSError as error:
+        raise _about("upper layer", layers[0].path, error) from None
+    return union
+
+
+def _probe(options: UnionOptions, workdir: Workdir, prefix: bytes) -> Primitives:
+    upper = os.fsdecode(options.upper or b"")
+    try:
+        primitives = probe(workdir, xattrs=bool(prefix))
+    except OSError as error:
+        raise _about("work directory", options.workdir or b"", error) from None
+    if primitives.whiteout == "name" and options.dialect == "overlay":
+        raise UnionError(
+            f"upper layer {upper!r}: its filesystem holds neither device nodes nor extended attributes, so deletions "
+            "can only be written as .wh. files: mount with dialect=auto, or choose another upper"
+        )
+    return primitives
 
 
 def _assemble(
     options: UnionOptions,
     layers: list[Layer],
     workdir: Workdir | None,
+    primitives: Primitives,
     locks: tuple[int, ...],
     dialect: Dialect,
 ) -> Union:
@@ -89,7 +113,7 @@ def _assemble(
         root.parts.append(UpperPart(layer, root) if layer.is_upper else DirPart(layer, b""))
     inodes.add(root)
     name_max = _name_max(layers[0].root)
-    return Union(options, tuple(layers), dialect, fds, origins, inodes, root, name_max, workdir, locks)
+    return Union(options, tuple(layers), dialect, fds, origins, inodes, root, name_max, workdir, primitives, locks)
 
 
 def _name_max(root: int) -> int:

@@ -18,7 +18,10 @@ class UnionOptions(NamedTuple):
     dialect: Literal["auto", "overlay", "oci"] = "overlay"
     """How layers mark deletions. overlay: char 0:0 and xattrs; oci: `.wh.` files; auto: whichever is met."""
     redirect_dir: bool = True
-    """Whether directories with lower content can be renamed (redirect xattr), or rename gives EXDEV."""
+    """Whether directories with lower content can be renamed, or rename gives EXDEV."""
+    rename: Literal["redirect", "copy"] = "redirect"
+    """How they are: with a redirect, which copies nothing; or by copying all of it up, as is done where the upper
+    holds no redirects."""
     metacopy: bool = False
     """Whether changes of metadata alone copy up metadata alone; where redirects and trusted xattrs can be stored."""
     volatile: bool = False

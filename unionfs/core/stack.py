@@ -119,7 +119,7 @@ def _follow(fds: DirFds, dialect: Dialect, part: DirPart, names: Sequence[bytes]
                     from_root, stop = True, False
             return _Step(st, part, None, below, from_root, stop, lacks_data=True)
         marks = NO_MARKS if is_bottom else dialect.marks(place)
-        if marks.opaque:
+        if marks.opaque or (dialect.wh_names and not is_bottom and _stat(At(fd, WH_PREFIX + name)) is not None):
             stop = True
         elif marks.redirect is not None:
             below = _redirected(below, last - depth, marks.redirect)

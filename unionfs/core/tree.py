@@ -126,8 +126,11 @@ def _adopt(union: Union, parent: Dir, name: bytes, found: Found) -> Node:
 def _new_dir(union: Union, parent: Dir, name: bytes, found: Found) -> Dir:
     real = real_id(found.st)
     shown = real
-    if found.part.layer.is_upper and len(found.merged) > 1:
-        shown = real_id(os.fstat(union.fds.fd(found.merged[1])))
+    if found.part.layer.is_upper:
+        if len(found.merged) > 1:
+            shown = real_id(os.fstat(union.fds.fd(found.merged[1])))
+        else:
+            shown = _origin(union, At(union.fds.fd(found.part), name), found.st)
     node = Dir(_free_number(union, shown), real, parent, name)
     for part in found.merged:
         node.parts.append(UpperPart(part.layer, node) if part.layer.is_upper else part)
@@ -152,12 +155,11 @@ def _file(union: Union, parent: Dir, name: bytes, found: Found) -> File:
 
 def _upper_file(union: Union, place: At, found: Found) -> File:
     st = found.st
-    shown = real = real_id(st)
+    real = real_id(st)
     origin = union.dialect.get(place, ORIGIN)
-    if origin is not None:
-        source = union.origins.decode(origin)
-        if source is not None and source.kind in (0, kind_of(st)):
-            shown = source.real
+    if origin is None and st.st_nlink > 1 and union.workdir is not None and not union.dialect.prefix:
+        origin = union.workdir.origin_of(st.st_ino)
+    shown = _source(union, origin, st)
     used = union.inodes.get(union.inodes.number(shown))
     if isinstance(used, File) and used.real == real:
         return used
@@ -171,6 +173,16 @@ def _upper_file(union: Union, place: At, found: Found) -> File:
             node.index_name = index_name
             node.nlink_diff = _read_nlink_diff(union, place)
     return node
+
+
+def _origin(union: Union, place: At, st: os.stat_result) -> RealId:
+    """What the upper's object at `place` was copied from, or itself."""
+    return _source(union, union.dialect.get(place, ORIGIN), st)
+
+
+def _source(union: Union, origin: bytes | None, st: os.stat_result) -> RealId:
+    source = union.origins.decode(origin) if origin is not None else None
+    return source.real if source is not None and source.kind in (0, kind_of(st)) else real_id(st)
 
 
 def _lower_file(union: Union, place: At, found: Found) -> File:
@@ -271,14 +283,17 @@ def bury(union: Union, node: Dir) -> None:
 
 
 def _read_nlink_diff(union: Union, place: At) -> int:
-    """What the nlink xattr adds to the links of the upper object: `U+N`. Kernel: ovl_get_nlink()."""
+    """What the nlink xattr adds to the links of the upper object: `U+N`. Kernel: ovl_get_nlink().
+
+    Without it, the one in the index at least isn't a name.
+    """
     value = union.dialect.get(place, NLINK)
     if value is None or not value.startswith((b"U+", b"U-")):
-        return 0
+        return -1
     try:
         return int(value[1:])
     except ValueError:
-        return 0
+        return -1
 
 
 def locate(union: Union, node: Node) -> At:

@@ -9,6 +9,7 @@ from unionfs.core.inodes import Dir, DirHandle, File, Handle, InodeTable, Node
 from unionfs.core.layer import DirFds, DirPart, Layer
 from unionfs.core.options import UnionOptions
 from unionfs.core.origin import Origins
+from unionfs.core.primitives import Primitives
 from unionfs.core.workdir import Workdir
 
 
@@ -30,6 +31,7 @@ class Union:
         "new_handle",
         "options",
         "origins",
+        "primitives",
         "root",
         "workdir",
     )
@@ -45,6 +47,7 @@ class Union:
         root: Dir,
         name_max: int,
         workdir: Workdir | None,
+        primitives: Primitives,
         locks: tuple[int, ...],
     ) -> None:
         self.options = options
@@ -59,6 +62,7 @@ class Union:
         """Bytes in the longest name."""
         self.workdir = workdir
         """None: read-only."""
+        self.primitives = primitives
         self.locks = locks
         """Descriptors whose flock keeps upper and workdir ours."""
         self.metacopy = options.metacopy and options.redirect_dir and dialect.prefix == TRUSTED

@@ -3,20 +3,20 @@
 `work/` holds temporaries and is emptied at mount, `index/` the upper inodes of lower hard links: kernel overlayfs's
 layout, so that either finds the other's in order. `links/` is ours: how many names of a lower hard link were deleted.
 The kernel copies such a file to the index, to write that down; a symlink whose target is the number costs no data.
+`guards/` is for upper filesystems that can't rename and leave a whiteout at once.
 """
 
-import errno
 import os
-import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from itertools import count
 
-from unionfs.linux import fsops
 from unionfs.linux.at import At
 
 _OPEN_DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_WHITEOUT_DEVICE = 0  # makedev(0, 0)
 _LINKS = b"links"
+_GUARDS = b"guards"
+_GUARD_BYTES = 1 << 16
 
 
 class Workdir:
@@ -32,8 +32,11 @@ class Workdir:
         self.lost_links = _read_links(workdir_fd)
         """Names deleted of each lower hard link that was not copied up, by its name in the index."""
         self._fd = os.dup(workdir_fd)
+        self._origins: dict[int, bytes] | None = None
+        """Origins by number of the file in the index, as they were when first asked for."""
         self._numbers = count(1)
-        self._whiteout: bytes | None = None
+        self.whiteout: bytes | None = None
+        """A temporary that is a whiteout, to be linked to wherever one is needed."""
 
     @property
     def descriptors(self) -> tuple[int, ...]:
@@ -51,59 +54,46 @@ class Workdir:
         """Move the temporary `name` to `target`, replacing what rename(2) can replace."""
         os.rename(name, target.name, src_dir_fd=self.temporary, dst_dir_fd=target.dirfd)
 
-    def whiteout(self, target: At, *, replace: bool) -> None:
-        """Make `target` a whiteout: char 0:0, all of a union hard links of one inode.
-
-        `replace`: a file (not a directory) of the upper is there and goes at the same moment.
-        Raises OSError: EEXIST (not `replace`, and something is there), EPERM (this upper can't hold devices).
-        Kernel: fs/overlayfs/dir.c:ovl_whiteout().
-        """
-        if not replace:
-            self._link_whiteout(target)
-            return
-        name = self.name()
-        self._link_whiteout(self.temp(name))
+    @contextmanager
+    def guarding(self, *paths: bytes) -> Iterator[None]:
+        """After a crash inside, those of the upper's `paths` at which there is nothing become whiteouts. OSError: none
+        of it happened."""
+        with suppress(FileExistsError):
+            os.mkdir(_GUARDS, 0o700, dir_fd=self._fd)
+        name = _GUARDS + b"/" + self.name()
+        fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=self._fd)
         try:
-            self.publish(name, target)
+            os.write(fd, b"\0".join(paths))
+        finally:
+            os.close(fd)
+        try:
+            yield
+        finally:
+            os.unlink(name, dir_fd=self._fd)
+
+    def guards(self) -> list[list[bytes]]:
+        """The paths that a crash left guarded."""
+        try:
+            fd = os.open(_GUARDS, _OPEN_DIR, dir_fd=self._fd)
         except OSError:
-            os.unlink(name, dir_fd=self.temporary)
-            raise
-
-    def _link_whiteout(self, target: At) -> None:
-        if self._whiteout is not None:
-            try:
-                os.link(self._whiteout, target.name, src_dir_fd=self.temporary, dst_dir_fd=target.dirfd)
-                return
-            except OSError as error:
-                if error.errno not in (errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP, errno.ENOENT):
-                    raise
-                self.discard(self._whiteout)
-                self._whiteout = None
-        os.mknod(target.name, stat.S_IFCHR, _WHITEOUT_DEVICE, dir_fd=target.dirfd)
-        name = self.name()
+            return []
         try:
-            os.link(target.name, name, src_dir_fd=target.dirfd, dst_dir_fd=self.temporary)
-            self._whiteout = name
-        except OSError as error:
-            if error.errno not in (errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP):
-                raise
+            return [_read(fd, name).split(b"\0") for name in os.listdir(fd)]
+        finally:
+            os.close(fd)
 
-    def remove_dir(self, target: At, *, whiteout: bool) -> None:
-        """Take the directory `target` of the upper, and what is left in it, away at one moment.
+    def drop_guards(self) -> None:
+        """Forget them."""
+        empty(self._fd, _GUARDS)
 
-        It holds nothing visible, perhaps whiteouts. `whiteout`: a whiteout takes its place.
-        """
-        name = self.name()
-        if whiteout:
-            self._link_whiteout(self.temp(name))
-            try:
-                fsops.renameat2(self.temporary, name, target.dirfd, target.name, fsops.RENAME_EXCHANGE)
-            except OSError:
-                self.discard(name)
-                raise
-        else:
-            os.rename(target.name, name, src_dir_fd=target.dirfd, dst_dir_fd=self.temporary)
-        self.discard(name)
+    def origin_of(self, ino: int) -> bytes | None:
+        """The origin of the upper's hard link of that number, by its name in the index: for uppers without xattrs."""
+        if self._origins is None:
+            self._origins = {}
+            for name in os.listdir(self.index):
+                with suppress(ValueError):  # not the name of an origin
+                    self._origins[os.stat(name, dir_fd=self.index).st_ino] = bytes.fromhex(name)
+        return self._origins.get(ino)
 
     def lose_links(self, index_name: bytes, lost: int) -> None:
         """Note that `lost` names of the lower hard link are deleted; 0: it is counted in the index from now on.
@@ -126,11 +116,19 @@ class Workdir:
             remove(self.temporary, name)
 
     def close(self) -> None:
-        if self._whiteout is not None:
-            self.discard(self._whiteout)
-            self._whiteout = None
+        if self.whiteout is not None:
+            self.discard(self.whiteout)
+            self.whiteout = None
         for fd in self.descriptors:
             os.close(fd)
+
+
+def _read(dirfd: int, name: str) -> bytes:
+    fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dirfd)
+    try:
+        return os.read(fd, _GUARD_BYTES)
+    finally:
+        os.close(fd)
 
 
 def _read_links(workdir_fd: int) -> dict[bytes, int]:

@@ -10,13 +10,11 @@ import os
 import stat
 from collections.abc import Callable
 
-from unionfs.core import copyup, redirect, tree
-from unionfs.core.dialect import OPAQUE
+from unionfs.core import copyup, redirect, tree, whiteouts
 from unionfs.core.inodes import Dir, File, Handle, Node, UpperPart, kind_of, real_id
 from unionfs.core.model import Caller, StatLike
 from unionfs.core.union import Union
 from unionfs.core.work import Steps
-from unionfs.linux import fsops
 from unionfs.linux.at import At
 
 _DEFAULT_ACL = b"system.posix_acl_default"
@@ -131,7 +129,7 @@ def _place(
     except FileExistsError:
         if not part.is_whiteout(target, target.stat(), union.dialect):
             raise
-        _place_over_whiteout(union, target, make, caller, is_dir=is_dir)
+        _place_over_whiteout(union, parent, target, make, caller, is_dir=is_dir)
     if parent.index is not None:
         parent.index.set_upper(name)
 
@@ -144,7 +142,9 @@ def _as(union: Union, caller: Caller | None, make: Maker, place: At) -> None:
             make(place)
 
 
-def _place_over_whiteout(union: Union, target: At, make: Maker, caller: Caller | None, *, is_dir: bool) -> None:
+def _place_over_whiteout(
+    union: Union, parent: Dir, target: At, make: Maker, caller: Caller | None, *, is_dir: bool
+) -> None:
     workdir = tree.writable(union)
     shelter = workdir.name()
     os.mkdir(shelter, 0o700, dir_fd=workdir.temporary)
@@ -154,9 +154,8 @@ def _place_over_whiteout(union: Union, target: At, make: Maker, caller: Caller |
         try:
             _as(union, caller, make, inside)
             if is_dir:
-                union.dialect.set(inside, OPAQUE, b"y")
-            flags = fsops.RENAME_EXCHANGE if is_dir else 0
-            fsops.renameat2(inside.dirfd, inside.name, target.dirfd, target.name, flags)
+                union.dialect.set_opaque(inside)
+            whiteouts.replace(union, parent, inside, target, is_dir=is_dir)
         finally:
             os.close(inside.dirfd)
     finally:

@@ -6,15 +6,14 @@ What a lower layer has is hidden by a whiteout; what only the upper has just goe
 import errno
 import os
 
-from unionfs.core import copyup, tree
+from unionfs.core import copyup, tree, whiteouts
 from unionfs.core.inodes import Dir, File, Node
 from unionfs.core.union import Union
-from unionfs.linux.at import At
 
 
 def unlink(union: Union, parent: Node, name: bytes) -> None:
     """Remove a name of a file. Raises OSError: EISDIR, ENOENT, EROFS, and those of the upper (ENOSPC, …)."""
-    workdir = tree.writable(union)
+    tree.writable(union)
     directory = tree.directory(parent)
     node = tree.child(union, directory, name)
     if not isinstance(node, File):
@@ -23,12 +22,11 @@ def unlink(union: Union, parent: Node, name: bytes) -> None:
     if node.index_name is not None:
         copyup.upper_name(union, directory, name, node)  # so that links in the upper and in the union go together
     held = tree.hold(union, node)
-    target = At(union.fds.fd(part), name)
     try:
         if tree.has_lower(union, directory, name):
-            workdir.whiteout(target, replace=node.lower is None)
+            whiteouts.make(union, directory, name, replace=node.lower is None)
         else:
-            os.unlink(name, dir_fd=target.dirfd)
+            os.unlink(name, dir_fd=union.fds.fd(part))
     except OSError:
         if held >= 0:
             os.close(held)
@@ -43,21 +41,20 @@ def rmdir(union: Union, parent: Node, name: bytes) -> None:
 
     Raises OSError: ENOTDIR, ENOENT, ENOTEMPTY, EROFS, and those of the upper.
     """
-    workdir = tree.writable(union)
+    tree.writable(union)
     directory = tree.directory(parent)
     node = tree.child(union, directory, name)
     if not isinstance(node, Dir):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), name)
     if len(tree.listing(union, node)):
         raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), name)
-    part = copyup.upper_dir(union, directory)
-    target = At(union.fds.fd(part), name)
+    copyup.upper_dir(union, directory)
     whiteout = tree.has_lower(union, directory, name)
     tree.hold(union, node)
     if node.upper is None:
-        workdir.whiteout(target, replace=False)
+        whiteouts.make(union, directory, name, replace=False)
     else:
-        workdir.remove_dir(target, whiteout=whiteout)
+        whiteouts.remove_dir(union, directory, name, whiteout=whiteout)
     if directory.index is not None:
         directory.index.remove(name)
     tree.bury(union, node)

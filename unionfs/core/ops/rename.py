@@ -1,21 +1,21 @@
 """The verb rename, with its flags.
 
 What is renamed is in the upper first. A directory with lower content takes a redirect along, which tells where that
-content is; one without is made opaque where lower content of the new name could merge into it. A whiteout takes the
-old name's place in the same system call. Kernel: fs/overlayfs/dir.c:ovl_rename().
+content is, or is detached from the layers below; one without is made opaque where lower content of the new name could
+merge into it. A whiteout takes the old name's place at the same moment. Kernel: fs/overlayfs/dir.c:ovl_rename().
 """
 
 import errno
 import os
 
-from unionfs.core import copyup, redirect, tree
-from unionfs.core.dialect import OPAQUE
+from unionfs.core import copyup, redirect, tree, whiteouts
+from unionfs.core.detach import detach
 from unionfs.core.inodes import Dir, File, Node
 from unionfs.core.union import Union
 from unionfs.core.work import Steps
 from unionfs.linux import fsops
 from unionfs.linux.at import At
-from unionfs.linux.fsops import RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT
+from unionfs.linux.fsops import RENAME_EXCHANGE, RENAME_NOREPLACE
 
 
 def rename(
@@ -85,8 +85,7 @@ def _check(
 
 
 def _check_redirect(union: Union, node: Dir) -> None:
-    has_lower = node.is_merged or node.upper is None
-    if has_lower and not (union.options.redirect_dir and union.dialect.prefix):
+    if not union.options.redirect_dir and (node.is_merged or node.upper is None):
         raise _error(errno.EXDEV, node.name)
 
 
@@ -99,6 +98,8 @@ def _to_upper(union: Union, node: Node) -> Steps[None]:
             node.opens -= 1
     elif isinstance(node, Dir):
         copyup.upper_dir(union, node)
+        if node.is_merged and (union.options.rename == "copy" or not union.dialect.prefix):
+            yield from detach(union, node)
 
 
 class _Move:
@@ -123,7 +124,7 @@ class _Move:
         assert other is not None
         self._prepare(self.node, self.source, self.name, self.target)
         self._prepare(other, self.target, self.newname, self.source)
-        self._renameat(RENAME_EXCHANGE)
+        fsops.renameat2(self.old.dirfd, self.name, self.new.dirfd, self.newname, RENAME_EXCHANGE)
         for directory, name in ((self.source, self.name), (self.target, self.newname)):
             del directory.children[name]
         self._settle(self.node, self.source, self.name, self.target, self.newname)
@@ -135,7 +136,13 @@ class _Move:
         whiteout = tree.has_lower(union, self.source, self.name)
         held = tree.hold(union, other) if other is not None else -1
         try:
-            self._rename_over(whiteout)
+            over_dir = self._replaces_upper_dir()
+            if over_dir and union.primitives.exchange and union.dialect.prefix:
+                self._empty_target()
+                over_dir = False
+            whiteouts.rename(
+                union, self.source, self.name, self.target, self.newname, whiteout=whiteout, over_dir=over_dir
+            )
         except OSError:
             if held >= 0:
                 os.close(held)
@@ -155,54 +162,21 @@ class _Move:
         if self.target.index is not None:
             self.target.index.set_upper(self.newname)
 
-    def _rename_over(self, whiteout: bool) -> None:
-        """Rename in the upper over whatever is at the new place: nothing, a whiteout, or what is replaced."""
-        workdir = tree.writable(self.union)
-        if isinstance(self.node, Dir):
-            if self._is_whiteout(self.new):
-                # rename(2) puts no directory over a file: they swap, and the whiteout may serve at the old place
-                self._renameat(RENAME_EXCHANGE)
-                if not whiteout:
-                    os.unlink(self.name, dir_fd=self.old.dirfd)
-                return
-            if isinstance(self.other, Dir) and self.other.upper is not None:
-                self._empty_target()
-        if whiteout:
-            try:
-                self._renameat(RENAME_WHITEOUT)
-                return
-            except OSError as error:
-                if error.errno != errno.EINVAL:
-                    raise
-            # a file system without the flag: the new name appears first, then the old one goes
-            self._renameat(0)
-            workdir.whiteout(self.old, replace=False)
-        else:
-            self._renameat(0)
-
-    def _renameat(self, flags: int) -> None:
-        fsops.renameat2(self.old.dirfd, self.name, self.new.dirfd, self.newname, flags)
-
-    def _is_whiteout(self, place: At) -> bool:
-        try:
-            st = place.stat()
-        except FileNotFoundError:
+    def _replaces_upper_dir(self) -> bool:
+        """Whether a directory of the upper is at the new place and has whiteouts in it."""
+        if not isinstance(self.other, Dir) or self.other.upper is None:
             return False
-        part = self.target.upper
-        assert part is not None
-        return part.is_whiteout(place, st, self.union.dialect)
+        return bool(os.listdir(At(self.new.dirfd, self.newname + b"/.").path))
 
     def _empty_target(self) -> None:
         """Take whiteouts out of the upper directory that is to be replaced, all at one moment. It stays empty."""
-        if not os.listdir(At(self.new.dirfd, self.newname + b"/.").path):
-            return
         workdir = tree.writable(self.union)
         name = workdir.name()
         os.mkdir(name, 0o700, dir_fd=workdir.temporary)
         try:
             fresh = workdir.temp(name)
             copyup.copy_metadata(self.union, self.new, self.new.stat(), fresh)
-            self.union.dialect.set(fresh, OPAQUE, b"y")
+            self.union.dialect.set_opaque(fresh)
             fsops.renameat2(workdir.temporary, name, self.new.dirfd, self.newname, RENAME_EXCHANGE)
         finally:
             workdir.discard(name)
@@ -213,7 +187,7 @@ class _Move:
             if node.is_merged:
                 redirect.leave(self.union, node, source, name, stays=source is target)
             elif target.is_merged:
-                self.union.dialect.set(At(self.union.fds.fd(node.parts[0])), OPAQUE, b"y")
+                self.union.dialect.set_opaque(At(self.union.fds.fd(node.parts[0])))
         elif isinstance(node, File) and node.data is not None:
             redirect.leave(self.union, node, source, name, stays=source is target and node.index_name is None)
 

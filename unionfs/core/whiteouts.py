@@ -1,0 +1,229 @@
+"""Taking names out of the upper, with whiteouts where a lower layer would show through.
+
+Where one system call can't do it, the names are guarded meanwhile: after a crash, those that are empty become
+whiteouts at the next mount. Kernel: fs/overlayfs/dir.c:ovl_whiteout(), ovl_remove_and_whiteout().
+"""
+
+import errno
+import os
+import stat
+
+from unionfs.core import tree
+from unionfs.core.dialect import OPAQUE, WH_PREFIX, WHITEOUT
+from unionfs.core.inodes import Dir
+from unionfs.core.primitives import WHITEOUT_DEVICE
+from unionfs.core.union import Union
+from unionfs.linux import fsops
+from unionfs.linux.at import At
+
+_CANT_LINK = (errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP, errno.ENOENT)
+
+
+def make(union: Union, parent: Dir, name: bytes, *, replace: bool) -> None:
+    """Make `name` a whiteout in the upper's share of `parent`.
+
+    `replace`: a file of the upper is there, and goes at the same moment. Raises OSError: ENAMETOOLONG (no room for
+    `.wh.`), ENOSPC, ….
+    """
+    target = At(_upper(union, parent), name)
+    workdir = tree.writable(union)
+    if union.primitives.whiteout == "name":
+        _deny(target)
+        if replace:
+            os.unlink(name, dir_fd=target.dirfd)
+    elif not replace and union.primitives.whiteout == "char":
+        _put(union, target)
+    else:
+        expect(union, target.dirfd)
+        temporary = workdir.name()
+        try:
+            _put(union, workdir.temp(temporary))
+            workdir.publish(temporary, target)
+        except OSError:
+            workdir.discard(temporary)
+            raise
+
+
+def remove_dir(union: Union, parent: Dir, name: bytes, *, whiteout: bool) -> None:
+    """Take the upper's directory `name` of `parent`, and what is left in it, away at one moment.
+
+    It holds nothing visible, perhaps whiteouts. `whiteout`: one takes its place.
+    """
+    target = At(_upper(union, parent), name)
+    workdir = tree.writable(union)
+    temporary = workdir.name()
+    if not whiteout or union.primitives.whiteout == "name":
+        if whiteout:
+            _deny(target)
+        os.rename(name, temporary, src_dir_fd=target.dirfd, dst_dir_fd=workdir.temporary)
+    elif union.primitives.exchange:
+        expect(union, target.dirfd)
+        try:
+            _put(union, workdir.temp(temporary))
+            fsops.renameat2(workdir.temporary, temporary, target.dirfd, name, fsops.RENAME_EXCHANGE)
+        except OSError:
+            workdir.discard(temporary)
+            raise
+    else:
+        with workdir.guarding(_path(parent, name)):
+            os.rename(name, temporary, src_dir_fd=target.dirfd, dst_dir_fd=workdir.temporary)
+            make(union, parent, name, replace=False)
+    workdir.discard(temporary)
+
+
+def rename(
+    union: Union, source: Dir, name: bytes, target: Dir, newname: bytes, *, whiteout: bool, over_dir: bool = False
+) -> None:
+    """Rename a file or directory in the upper; a file, an empty directory or a whiteout at the new place goes.
+
+    `whiteout`: one takes the old place, at the same moment. `over_dir`: a directory of whiteouts is at the new place.
+    """
+    if over_dir:
+        with tree.writable(union).guarding(_path(target, newname)):
+            remove_dir(union, target, newname, whiteout=False)
+            rename(union, source, name, target, newname, whiteout=whiteout)
+        return
+    old, new = At(_upper(union, source), name), At(_upper(union, target), newname)
+    primitives, workdir = union.primitives, tree.writable(union)
+    onto_whiteout = _is_dir(old) and _is_whiteout(union, target, new)
+    if whiteout and primitives.whiteout == "name":
+        _deny(old)
+        try:
+            _renameat(old, new, 0)
+        except OSError:
+            os.unlink(WH_PREFIX + name, dir_fd=old.dirfd)
+            raise
+    elif onto_whiteout and primitives.exchange:
+        # rename(2) puts no directory over a file: they swap, and the whiteout may serve at the old place
+        expect(union, old.dirfd)
+        _renameat(old, new, fsops.RENAME_EXCHANGE)
+        if not whiteout:
+            os.unlink(name, dir_fd=old.dirfd)
+    elif onto_whiteout:
+        with workdir.guarding(_path(target, newname), *([_path(source, name)] if whiteout else [])):
+            os.unlink(newname, dir_fd=new.dirfd)
+            _renameat(old, new, 0)
+            if whiteout:
+                make(union, source, name, replace=False)
+    elif whiteout and primitives.rename_whiteout:
+        _renameat(old, new, fsops.RENAME_WHITEOUT)
+    elif whiteout:
+        with workdir.guarding(_path(source, name)):
+            _renameat(old, new, 0)
+            make(union, source, name, replace=False)
+    else:
+        _renameat(old, new, 0)
+
+
+def replace(union: Union, parent: Dir, made: At, target: At, *, is_dir: bool) -> None:
+    """Put `made`, which lies in workdir, in the place of the whiteout `target` of `parent`."""
+    if not is_dir:
+        _renameat(made, target, 0)
+    elif union.primitives.exchange:
+        _renameat(made, target, fsops.RENAME_EXCHANGE)
+    else:
+        with tree.writable(union).guarding(_path(parent, target.name)):
+            os.unlink(target.name, dir_fd=target.dirfd)
+            _renameat(made, target, 0)
+
+
+def replay(union: Union) -> None:
+    """Finish what a crash interrupted: guarded names at which there is nothing become whiteouts."""
+    if union.workdir is None:
+        return
+    for paths in union.workdir.guards():
+        for path in paths:
+            _make_at(union, path)
+    union.workdir.drop_guards()
+
+
+def expect(union: Union, dirfd: int) -> None:
+    """Say of the upper's directory `dirfd` that whiteouts in it may be files with an xattr, where they are."""
+    if union.primitives.whiteout == "xattr":
+        place = At(dirfd, b".")
+        if union.dialect.get(place, OPAQUE) is None:
+            union.dialect.set(place, OPAQUE, b"x")
+
+
+def _make_at(union: Union, path: bytes) -> None:
+    above, _, name = path.rpartition(b"/")
+    try:
+        dirfd = union.layers[0].open_dir(above)
+    except OSError:
+        return  # the directory went with all it had
+    try:
+        target = At(dirfd, name)
+        if not _exists(target):
+            if union.primitives.whiteout == "name":
+                _deny(target)
+            else:
+                expect(union, dirfd)
+                _put(union, target)
+    finally:
+        os.close(dirfd)
+
+
+def _deny(target: At) -> None:
+    """Make the file `.wh.NAME` beside `target`: lower layers' objects of that name are hidden."""
+    os.close(At(target.dirfd, WH_PREFIX + target.name).open(os.O_WRONLY | os.O_CREAT, 0o600))
+
+
+def _put(union: Union, target: At) -> None:
+    """Make a char 0:0 or a file with an xattr at `target`: all of a union hard links of one inode."""
+    workdir = tree.writable(union)
+    if workdir.whiteout is not None:
+        try:
+            os.link(workdir.whiteout, target.name, src_dir_fd=workdir.temporary, dst_dir_fd=target.dirfd)
+            return
+        except OSError as error:
+            if error.errno not in _CANT_LINK:
+                raise
+            workdir.discard(workdir.whiteout)
+            workdir.whiteout = None
+    if union.primitives.whiteout == "char":
+        os.mknod(target.name, stat.S_IFCHR, WHITEOUT_DEVICE, dir_fd=target.dirfd)
+    else:
+        os.mknod(target.name, stat.S_IFREG | 0o600, dir_fd=target.dirfd)
+        union.dialect.set(target, WHITEOUT, b"")
+    if union.primitives.hard_links:
+        name = workdir.name()
+        try:
+            os.link(target.name, name, src_dir_fd=target.dirfd, dst_dir_fd=workdir.temporary)
+            workdir.whiteout = name
+        except OSError as error:
+            if error.errno not in _CANT_LINK:
+                raise
+
+
+def _upper(union: Union, parent: Dir) -> int:
+    assert parent.upper is not None
+    return union.fds.fd(parent.upper)
+
+
+def _path(parent: Dir, name: bytes) -> bytes:
+    above = parent.path()
+    return above + b"/" + name if above else name
+
+
+def _renameat(old: At, new: At, flags: int) -> None:
+    fsops.renameat2(old.dirfd, old.name, new.dirfd, new.name, flags)
+
+
+def _is_dir(place: At) -> bool:
+    return stat.S_ISDIR(place.stat().st_mode)
+
+
+def _is_whiteout(union: Union, parent: Dir, place: At) -> bool:
+    assert parent.upper is not None
+    try:
+        return parent.upper.is_whiteout(place, place.stat(), union.dialect)
+    except FileNotFoundError:
+        return False
+
+
+def _exists(place: At) -> bool:
+    try:
+        place.stat()
+    except FileNotFoundError:
+        return False
+    return True
