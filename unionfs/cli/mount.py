@@ -20,12 +20,11 @@ Unmount unions. -l, --lazy: also one in use, which ends when it no longer is."""
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Mount as `argv` says (default: the process's arguments), and return the exit status once it is mounted."""
-    inherited = driver.open_descriptors()
     arguments = [os.fsencode(argument) for argument in (sys.argv[1:] if argv is None else argv)]
     try:
         wanted = options.parse(arguments)
         if isinstance(wanted, options.MountOptions):
-            return _mount(wanted, inherited)
+            return _mount(wanted)
     except (UnionError, options.OptionError) as error:
         return _complain("pyunionfs", str(error))
     return _print_help() if wanted == "help" else _print_version()
@@ -47,11 +46,11 @@ def umount(argv: Sequence[str]) -> int:
     return status
 
 
-def _mount(wanted: options.MountOptions, inherited: list[int]) -> int:
+def _mount(wanted: options.MountOptions) -> int:
     connection = mounting.mount(wanted.union, wanted.mountpoint, wanted.settings)
     if wanted.foreground:
         return driver.run(connection, timeout_s=wanted.settings.timeout_s, debug=wanted.debug, detached=False)
-    driver.fork_driver(connection, inherited=inherited, timeout_s=wanted.settings.timeout_s)
+    driver.fork_driver(connection, timeout_s=wanted.settings.timeout_s)
     # what the union holds goes with this process; the driver has its own copies
     return 0
 

@@ -100,8 +100,13 @@ class Origins:
             os.close(fd)
         return Source(real_id(st), kind_of(st))
 
+    @property
+    def descriptors(self) -> list[int]:
+        """Everything it has open."""
+        return [fd for fd, _ in self._filesystems.values()]
+
     def close(self) -> None:
-        for fd, _ in self._filesystems.values():
+        for fd in self.descriptors:
             os.close(fd)
         self._filesystems.clear()
 

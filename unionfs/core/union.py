@@ -84,6 +84,13 @@ class Union:
         """The shares of the lower layers in the root."""
         return self.root.parts if self.read_only else self.root.parts[1:]
 
+    @property
+    def descriptors(self) -> list[int]:
+        """Everything it has open before the first verb: what a process forked to serve it must keep."""
+        open_dirs = [part.fd for part in self.root.parts if part.fd >= 0]
+        workdir = self.workdir.descriptors if self.workdir is not None else ()
+        return [*(layer.root for layer in self.layers), *self.locks, *workdir, *self.origins.descriptors, *open_dirs]
+
     def close(self) -> None:
         """Close every descriptor. Another process that was forked after opening can go on with the union."""
         for handle in self.handles.values():

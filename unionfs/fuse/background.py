@@ -40,9 +40,8 @@ def mount(
         **options,
     )
     settings = mounting.Settings()
-    not_for_the_driver = driver.open_descriptors()
     connection = mounting.mount(union_options, os.fsencode(at), settings)
-    pid = driver.fork_driver(connection, inherited=not_for_the_driver, timeout_s=settings.timeout_s)
+    pid = driver.fork_driver(connection, timeout_s=settings.timeout_s)
     os.close(connection.fd)
     connection.union.close()
     try:

@@ -12,26 +12,18 @@ from unionfs.fuse import kernel
 from unionfs.fuse.mounting import Connection
 
 _SYSLOG = "/dev/log"
+_MOST = 2**31 - 1
 
 
-def open_descriptors() -> list[int]:
-    """The descriptors this process has beyond stdio; called first thing, those it was started with."""
-    found = [int(name) for name in os.listdir("/proc/self/fd")]
-    return [fd for fd in found if fd > 2 and _is_open(fd)]
-
-
-def fork_driver(connection: Connection, *, inherited: Iterable[int] = (), timeout_s: float) -> int:
-    """Fork the driver of `connection`, and give its pid.
-
-    `inherited` are descriptors it closes. The caller closes its own copies of the connection's, or exits.
-    """
+def fork_driver(connection: Connection, *, timeout_s: float) -> int:
+    """Fork the driver of `connection`, and give its pid. The caller closes its own copies of what that holds."""
     pid = os.fork()
     if pid:
         signal.pthread_sigmask(signal.SIG_SETMASK, connection.signals)
         return pid
     status = 1
     try:
-        detach(inherited)
+        detach(keep=[connection.fd, *connection.union.descriptors])
         status = run(connection, timeout_s=timeout_s)
     finally:
         os._exit(status)
@@ -58,16 +50,19 @@ def run(connection: Connection, *, timeout_s: float, debug: bool = False, detach
     return 0
 
 
-def detach(inherited: Iterable[int]) -> None:
-    """Leave session, working directory, stdio and the descriptors `inherited` of whoever started this process."""
+def detach(keep: Iterable[int]) -> None:
+    """Leave session, working directory, stdio and all descriptors but `keep` of whoever started this process."""
     os.setsid()
     os.chdir("/")
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
     os.close(null)
-    for fd in inherited:
-        _close_quietly(fd)
+    first = 3
+    for fd in sorted(set(keep)):
+        os.closerange(first, fd)
+        first = fd + 1
+    os.closerange(first, _MOST)
 
 
 def log_to(*, detached: bool, debug: bool = False) -> None:
@@ -85,21 +80,6 @@ def log_to(*, detached: bool, debug: bool = False) -> None:
             return
     handler.setFormatter(logging.Formatter("pyunionfs[%(process)d]: %(levelname)s: %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.DEBUG if debug else logging.WARNING)
-
-
-def _is_open(fd: int) -> bool:
-    try:
-        os.fstat(fd)
-    except OSError:
-        return False  # the one that listed the folder
-    return True
-
-
-def _close_quietly(fd: int) -> None:
-    try:
-        os.close(fd)
-    except OSError:
-        return
 
 
 def _unmount_quietly(target: bytes) -> None:
