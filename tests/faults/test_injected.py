@@ -1,0 +1,202 @@
+"""Every system call of every verb fails once, and the process dies before it once: the tree is as before or as after.
+
+The kernel hands each call of the verb's process to the test, which lets it be made, answers with an error, or kills.
+Then the same process must go on as if nothing had been, a new one must find the tree as before or as after without
+debris, and kernel overlayfs must see the same.
+"""
+
+import ctypes
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.faults import injection, world
+from tests.faults.injection import KILL, Fault, union_in
+from tests.faults.scenarios import SCENARIOS, Scenario
+from tests.faults.world import OLD_NS, Seen, seen_at, seen_by_verbs
+from tests.support import needs, syscalls
+from tests.support.tree import Entry, Snapshot, differences
+from unionfs.linux import mounts
+
+pytestmark = [needs.root, pytest.mark.timeout(600)]
+
+LEAST_FAULTS = 500
+NEW = -1
+KERNEL_OPTIONS = "index=on,redirect_dir=on,xino=on"
+MNT_DETACH = 2
+LIBC = ctypes.CDLL(None, use_errno=True)
+_injected: dict[str, int] = {}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Iterator[Path]:
+    """A directory in memory with the two lower layers, built once."""
+    needs.superuser()
+    needs.kernel_overlayfs()
+    syscalls.needed()
+    place = tmp_path_factory.mktemp("faults")
+    mount("tmpfs", place, "")
+    for name in ("top", "bottom", "kernel"):
+        (place / name).mkdir()
+    world.build(place / "top", place / "bottom")
+    yield place
+    mounts.umount2(os.fsencode(place), MNT_DETACH)
+
+
+class Trial:
+    """One scenario, with what is right."""
+
+    def __init__(self, place: Path, scenario: Scenario) -> None:
+        self.place = place
+        self.scenario = scenario
+        self.lowers = [place / "top", place / "bottom"]
+        self.scratch = place / "scratch"
+        self.old_numbers = self._old_numbers()
+        self.before, self.after = self._expected()
+
+    def _old_numbers(self) -> set[int]:
+        """Inode numbers of what the lower layers hold."""
+        fs = union_in(self._fresh(), self.lowers, self.scenario)
+        seen = seen_by_verbs(fs)
+        fs.reopen()
+        return set(seen.links.values())
+
+    def _expected(self) -> tuple[Seen, Seen]:
+        fs = union_in(self._fresh(), self.lowers, self.scenario)
+        self.scenario.prepare(fs)
+        before = seen_by_verbs(fs)
+        self.scenario.act(fs)
+        after = seen_by_verbs(fs)
+        fs.reopen()
+        assert self._is(seen_by_verbs(fs), after) == [], "another tree after a remount"
+        fs.reopen()
+        self._compare_with_kernel(after)
+        return before, after
+
+    def _fresh(self) -> Path:
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        self.scratch.mkdir()
+        return self.scratch
+
+    def faults(self, *, known: bool) -> Iterator[Fault]:
+        """Every fault there is."""
+        outcome = injection.run(self._fresh(), self.lowers, self.scenario, None, known=known)
+        assert outcome.report is not None
+        assert self._is(outcome.report.afterwards, self.after) == []
+        for at, call in enumerate(outcome.calls):
+            yield Fault(at, call.name, errno.EIO)
+            if call.changes:
+                yield Fault(at, call.name, KILL)
+                yield Fault(at, call.name, errno.ENOSPC)
+                yield Fault(at, call.name, errno.EROFS, lasting=True)
+
+    def inject(self, fault: Fault, *, known: bool) -> None:
+        """Run with the fault, and look at what is left from all sides."""
+        outcome = injection.run(self._fresh(), self.lowers, self.scenario, fault, known=known)
+        assert outcome.injected, "lost"
+        if outcome.report is not None:
+            self._check_survivor(fault, outcome.report)
+        if fault.at % 2:
+            self._compare_with_kernel(self._seen_reopened())
+        self._compare_with_kernel(self._check_reopened(outcome.report))
+
+    def _check_survivor(self, fault: Fault, report: injection.Report) -> None:
+        if report.code == 0:
+            assert self._is(report.afterwards, self.after) == [], "succeeded, but not as after"
+            return
+        assert report.code == fault.code, f"it told {os.strerror(report.code)}"
+        wrong = self._is(report.afterwards, self.before)
+        if wrong and self.scenario.cuts:
+            wrong = self._is(report.afterwards, self.after)
+        assert wrong == [], "failed, but not as before"
+        assert self._is(report.retried, self.after) == [], "tried again, but not as after"
+
+    def _seen_reopened(self) -> Seen:
+        fs = union_in(self.scratch, self.lowers, self.scenario)
+        seen = seen_by_verbs(fs)
+        fs.reopen()
+        return seen
+
+    def _check_reopened(self, report: injection.Report | None) -> Seen:
+        """Open what is left: the tree is the survivor's, or one of the two; the verb can be made; no debris."""
+        fs = union_in(self.scratch, self.lowers, self.scenario)
+        state = seen_by_verbs(fs)
+        assert fs.debris() == [], "debris"
+        assert world.strays(fs.upper, self.lowers, state) == []
+        done = self._is(state, self.after)
+        if report is not None:
+            assert done == [], "not as after when opened again"
+        elif done:
+            assert self._is(state, self.before) == [], f"killed, neither as before nor as after ({done})"
+            self.scenario.act(fs)
+            state = seen_by_verbs(fs)
+            assert self._is(state, self.after) == [], "as before, but what was interrupted doesn't work now"
+        fs.reopen()
+        return state
+
+    def _is(self, seen: Seen, wanted: Seen) -> list[str]:
+        """In what the tree differs from the wanted one; times only as far as they are old or new."""
+        lines = differences(_plain(wanted.tree, self.scenario), _plain(seen.tree, self.scenario))
+        if not lines and seen.groups() != wanted.groups():
+            lines.append(f"hard links {seen.groups()}, expected {wanted.groups()}")
+        for path, ino in wanted.links.items():
+            if ino in self.old_numbers and seen.links.get(path, ino) != ino:
+                lines.append(f"{path}: inode number {seen.links[path]}, expected {ino}")
+        return lines
+
+    def _seen_by_kernel(self) -> Seen:
+        layers = ":".join(str(lower) for lower in self.lowers)
+        options = f"lowerdir={layers},upperdir={self.scratch}/upper,workdir={self.scratch}/work,{KERNEL_OPTIONS}"
+        if self.scenario.options.get("metacopy"):
+            options += ",metacopy=on"
+        mount_point = self.place / "kernel"
+        mount("overlay", mount_point, options)
+        try:
+            return seen_at(mount_point)
+        finally:
+            mounts.umount2(os.fsencode(mount_point), MNT_DETACH)
+
+    def _compare_with_kernel(self, ours: Seen) -> None:
+        _assert_equal(ours, self._seen_by_kernel())
+
+
+def mount(fstype: str, target: Path, options: str) -> None:
+    """mount(2). Raises OSError."""
+    if LIBC.mount(fstype.encode(), os.fsencode(target), fstype.encode(), 0, options.encode()) == -1:
+        raise OSError(ctypes.get_errno(), f"mount {fstype}")
+
+
+def _plain(tree: Snapshot, scenario: Scenario) -> Snapshot:
+    """`tree` with times told as old or new, but not where a fault may change them."""
+    return {path: replace(entry, mtime_ns=_time(entry, scenario)) for path, entry in tree.items()}
+
+
+def _time(entry: Entry, scenario: Scenario) -> int:
+    if entry.type == "directory" or scenario.cuts:
+        return 0
+    return OLD_NS if entry.mtime_ns == OLD_NS else NEW
+
+
+def _assert_equal(ours: Seen, kernel: Seen) -> None:
+    lines = differences(kernel.tree, ours.tree)
+    assert lines == [], "the kernel (expected) sees another tree"
+    assert ours.groups() == kernel.groups(), "the kernel sees other hard links"
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_failed_call_leaves_the_tree_as_before_or_as_after(place, name):
+    trial = Trial(place, SCENARIOS[name])
+    failures = []
+    for known in (False, True):
+        for fault in trial.faults(known=known):
+            _injected[name] = _injected.get(name, 0) + 1
+            try:
+                trial.inject(fault, known=known)
+            except AssertionError as error:
+                failures.append(f"{fault}{', all known' if known else ''}: {error}")
+    assert not failures, f"{len(failures)} of {_injected[name]} faults:\n" + "\n".join(failures[:10])
