@@ -144,14 +144,15 @@ def _data_work(union: Union, source: At, data: At, st: os.stat_result, temporary
 
     def run() -> None:
         try:
-            copy_data(reader, writer, size)
+            copy_data(reader, writer, size, lambda: work.stop)
             copy_metadata(union, At(described), st, At(writer))
             if not union.options.volatile:
                 os.fsync(writer)
         finally:
             _close(opened)
 
-    return Work(run)
+    work = Work(run, stoppable=True)
+    return work
 
 
 def _close(fds: list[int]) -> None:

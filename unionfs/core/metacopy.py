@@ -43,7 +43,7 @@ def fill(union: Union, node: File, size: int | None) -> CopyUp:
         try:
             capability = _capability(target)  # which writing takes away
             try:
-                copy_data(reader, writer, size)
+                copy_data(reader, writer, size, lambda: work.stop)
                 os.ftruncate(writer, size)
             except OSError:
                 with suppress(OSError):  # a hole again
@@ -60,7 +60,8 @@ def fill(union: Union, node: File, size: int | None) -> CopyUp:
             os.close(reader)
             os.close(writer)
 
-    return CopyUp(b"", st.st_size, Work(run))
+    work = Work(run, stoppable=True)
+    return CopyUp(b"", st.st_size, work)
 
 
 def filled(union: Union, node: File) -> None:

@@ -64,12 +64,13 @@ class Stat(NamedTuple):
 
 
 class Caller(NamedTuple):
-    """The process a request comes from. Modes arrive with the umask already applied where the carrier does it."""
+    """The process a request comes from."""
 
     uid: int
     gid: int
     pid: int = 0
     umask: int = 0
+    """For what it creates; harmless where the carrier has applied it already."""
 
 
 class SetAttr(NamedTuple):

@@ -3,19 +3,20 @@
 import errno
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 _FICLONE = 0x40049409  # include/uapi/linux/fs.h
-_CHUNK_BYTES = 1 << 30  # copy_file_range(2) takes up to 2 GiB; smaller steps let a dying process end
+_CHUNK_BYTES = 16 << 20  # copy_file_range(2) takes up to 2 GiB; smaller steps let it be stopped
 _BUFFER_BYTES = 1 << 20
 _NO_KERNEL_COPY = {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ETXTBSY, errno.EPERM}
 
 
-def copy_data(source: int, target: int, size: int) -> None:
+def copy_data(source: int, target: int, size: int, stopped: Callable[[], bool] = lambda: False) -> None:
     """Make the empty file `target` hold the first `size` bytes of `source`, with its holes.
 
     Descriptors are open for reading and writing respectively; their offsets are not used.
-    Raises OSError: ENOSPC, EIO, EDQUOT; `target` then holds some of the data.
+    Raises OSError: ENOSPC, EIO, EDQUOT, EINTR (`stopped`, which is asked now and then); `target` then holds some of
+    the data.
     """
     if size == 0:
         return
@@ -23,12 +24,12 @@ def copy_data(source: int, target: int, size: int) -> None:
         copy = _copy_in_kernel
         for start, end in data_extents(source, size):
             try:
-                copy(source, target, start, end)
+                copy(source, target, start, end, stopped)
             except OSError as error:
                 if copy is _copy_by_hand or error.errno not in _NO_KERNEL_COPY:
                     raise
                 copy = _copy_by_hand
-                copy(source, target, start, end)
+                copy(source, target, start, end, stopped)
     if os.fstat(target).st_size != size:
         os.ftruncate(target, size)
 
@@ -61,16 +62,18 @@ def _clone(source: int, target: int) -> bool:
     return True
 
 
-def _copy_in_kernel(source: int, target: int, start: int, end: int) -> None:
+def _copy_in_kernel(source: int, target: int, start: int, end: int, stopped: Callable[[], bool]) -> None:
     while start < end:
+        _check(stopped)
         copied = os.copy_file_range(source, target, min(end - start, _CHUNK_BYTES), start, start)
         if copied == 0:  # the file shrank, or a filesystem (procfs-like) that reports no progress
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         start += copied
 
 
-def _copy_by_hand(source: int, target: int, start: int, end: int) -> None:
+def _copy_by_hand(source: int, target: int, start: int, end: int, stopped: Callable[[], bool]) -> None:
     while start < end:
+        _check(stopped)
         chunk = os.pread(source, min(end - start, _BUFFER_BYTES), start)
         if not chunk:  # the source shrank under us
             return
@@ -79,3 +82,8 @@ def _copy_by_hand(source: int, target: int, start: int, end: int) -> None:
             written = os.pwrite(target, view, start)
             view = view[written:]
             start += written
+
+
+def _check(stopped: Callable[[], bool]) -> None:
+    if stopped():
+        raise InterruptedError(errno.EINTR, os.strerror(errno.EINTR))

@@ -24,6 +24,11 @@ RESOLVE_IN_ROOT = 0x10
 
 _NR_OPENAT2 = 437  # the same on every architecture (Linux 5.6)
 _AT_EMPTY_PATH = 0x1000
+_AT_SYMLINK_NOFOLLOW = 0x100
+# struct statx, include/uapi/linux/stat.h
+_STATX_BYTES = 256
+_STATX_BTIME = 0x800
+_STX_BTIME_OFFSET = 80
 _MAX_HANDLE_BYTES = 128
 # _IOR(0x15, 0, struct fsuuid2): Linux 6.9, include/uapi/linux/fs.h
 _FS_IOC_GETFSUUID = 0x80111500
@@ -58,6 +63,20 @@ def renameat2(olddir: int, oldname: bytes, newdir: int, newname: bytes, flags: i
 def syncfs(fd: int) -> None:
     """Sync the filesystem `fd` is on. Raises OSError: EIO, ENOSPC (data was lost since `fd` was opened)."""
     check(libc.syncfs(fd))
+
+
+def fallocate(fd: int, mode: int, offset: int, length: int) -> None:
+    """fallocate(2) with its FALLOC_FL_* `mode`. Raises OSError: EOPNOTSUPP (not with this mode on this filesystem)."""
+    check(libc.fallocate(fd, mode, ctypes.c_int64(offset), ctypes.c_int64(length)))
+
+
+def birth_ns(dirfd: int, name: bytes) -> int | None:
+    """When `name` in `dirfd` (`dirfd` itself if empty) was made, in nanoseconds since 1970; None: not recorded."""
+    buffer = ctypes.create_string_buffer(_STATX_BYTES)
+    check(libc.statx(dirfd, name, _AT_EMPTY_PATH | _AT_SYMLINK_NOFOLLOW, _STATX_BTIME, buffer), name)
+    (mask,) = struct.unpack_from("=I", buffer)
+    seconds, nanoseconds = struct.unpack_from("=qI", buffer, _STX_BTIME_OFFSET)
+    return int(seconds * 10**9 + nanoseconds) if mask & _STATX_BTIME else None
 
 
 def name_to_handle(dirfd: int, name: bytes) -> FileHandle:

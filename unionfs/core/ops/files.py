@@ -83,6 +83,12 @@ def fsync(union: Union, fh: int, datasync: bool) -> Steps[None]:
 
 def kill_priv(union: Union, handle: Handle) -> None:
     """Take set-id bits and capabilities from a file that one without CAP_FSETID is about to write."""
-    privileges.drop_set_id(tree.locate(union, handle.node), os.fstat(handle.fd))
-    handle.node.set_id = False
-    union.changed.append(handle.node)
+    drop_set_id(union, handle.node)
+
+
+def drop_set_id(union: Union, node: File) -> None:
+    """Take set-id bits and capabilities from a file of the upper."""
+    place = tree.locate(union, node)
+    privileges.drop_set_id(place, place.stat())
+    node.set_id = False
+    union.changed.append(node)

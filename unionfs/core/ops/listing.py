@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 
 from unionfs.core import tree
-from unionfs.core.inodes import DirHandle, Node
+from unionfs.core.inodes import Dir, DirHandle, Node
 from unionfs.core.model import StatLike
 from unionfs.core.union import Union
 from unionfs.core.work import Steps, Work
@@ -27,7 +27,11 @@ def readdir(union: Union, fh: int, offset: int) -> Iterator[tuple[int, bytes, No
     let names come and go, and go on. `.` and `..` come first, 1 and 2. Nodes are made as the iterator goes: a node
     the reader didn't keep (`lookups` 0) is to be given to `release_unused`.
     """
-    node = union.dir_handles[fh].node
+    return entries(union, union.dir_handles[fh].node, offset)
+
+
+def entries(union: Union, node: Dir, offset: int) -> Iterator[tuple[int, bytes, Node, StatLike]]:
+    """As `readdir`, without a handle: for who holds the node otherwise."""
     if node.dead:
         return
     if offset < 1:
@@ -57,7 +61,12 @@ def releasedir(union: Union, fh: int) -> None:
 
 def fsyncdir(union: Union, fh: int, datasync: bool) -> Steps[None]:
     """Sync the upper's share of the directory; a success without work where it has none, and when volatile."""
-    part = union.dir_handles[fh].node.upper
+    return fsync(union, union.dir_handles[fh].node, datasync)
+
+
+def fsync(union: Union, node: Dir, datasync: bool) -> Steps[None]:
+    """As `fsyncdir`, without a handle."""
+    part = node.upper
     if part is None or union.options.volatile:
         return
     fd = At(union.fds.fd(part), b".").open(os.O_RDONLY | os.O_DIRECTORY)
