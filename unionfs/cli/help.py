@@ -30,6 +30,12 @@ Behaviour
   static_nlink     one link for every directory
   binding=pyfuse3  how requests are carried; auto, the default, is the same
 
+Owners
+  uidmapping=ID_IN_LAYERS:ID_SHOWN:COUNT[:...], gidmapping=...
+                   show ids of the layers as others, and keep new ones so; ids that aren't mapped show as 65534
+  squash_to_uid=ID, squash_to_gid=ID, squash_to_root    show one owner, one group, or root, of everything
+  xattr_permissions=1|2  keep owners and modes in an xattr: security. or user.fuseoverlayfs.override_stat
+
 Mount
   ro, nosuid, nodev, noexec, noatime, nodiratime, nosymfollow, and their opposites
   allow_other      let other users in (default: if root mounts; allow_other=off: nobody else)
@@ -38,11 +44,10 @@ Mount
   max_read=BYTES, context=LABEL, fscontext=, defcontext=, rootcontext=    for the kernel
 
 Accepted in the one value that is so anyway
-  index=on, nfs_export=off, lower_io=cached, xattr_permissions=0, xino=on|auto|off,
-  uidmapping= and gidmapping= that map each id to itself
+  index=on, nfs_export=off, lower_io=cached, xino=on|auto|off
 Accepted without effect
   threaded, clone_fd, max_idle_threads, max_threads, fast_ino, writeback, max_write, max_readahead, max_background,
   default_permissions, nonempty, subtype, and words of mount(8) and fstab(5): defaults, nofail, _netdev, user, x-*, ...
 Refused
-  squash_to_root, squash_to_uid, squash_to_gid, ino32_t, plugins, allow_root, auto_unmount, remount, and what is unknown
+  ino32_t, plugins, allow_root, auto_unmount, remount, and what is unknown
 """

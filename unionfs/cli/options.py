@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 from unionfs.cli import grammar
-from unionfs.core.options import UnionOptions
+from unionfs.core.options import IdMap, UnionOptions
 from unionfs.fuse.kernel import FOREVER_S
 from unionfs.fuse.mounting import Settings
 from unionfs.linux import mounts
@@ -196,18 +196,41 @@ def _only(accepted: str, otherwise: str) -> Setter:
     return check
 
 
-def _identity(asked: MountOptions, name: str, value: bytes | None) -> MountOptions:
-    """Takes a mapping of ids, [:]ID:ID:COUNT..., that maps each to itself."""
+def _id_map(name: str, value: bytes | None) -> IdMap:
+    """A mapping of ids, [:]ID:ID:COUNT..."""
     numbers = [part for part in (value or b"").split(b":") if part]
-    rows = list(zip(*[iter(numbers)] * 3, strict=False))
-    if not rows or len(numbers) % 3 or not all(part.isdigit() for part in numbers):
-        raise OptionError(f"option {name} needs triples of numbers: {name}=ID:ID_IN_LAYERS:COUNT[:...]")
-    if any(inside != outside for inside, outside, _ in rows):
-        raise OptionError(f"option {name} is not supported: {_NO_IDS}")
-    return asked
+    if not numbers or len(numbers) % 3 or not all(_is_id(number) for number in numbers):
+        raise OptionError(f"option {name} needs triples of numbers: {name}=ID_IN_LAYERS:ID_SHOWN:COUNT[:...]")
+    first, shown, count = (map(int, numbers[place::3]) for place in range(3))
+    return tuple(zip(first, shown, count, strict=True))
 
 
-_NO_IDS = "ids can't be mapped yet; have the layers hold the right ones"
+def _id(name: str, value: bytes | None) -> int:
+    if value is None or not _is_id(value):
+        raise OptionError(f"option {name} needs a number: {name}=1000")
+    return int(value)
+
+
+def _is_id(number: bytes) -> bool:
+    return number.isdigit() and int(number) < _ID_END
+
+
+def _squash_to_root(asked: MountOptions, name: str, value: bytes | None) -> MountOptions:
+    """Everything is root's, but for what squash_to_uid and squash_to_gid say, wherever they stand."""
+    if not _switch(name, value):
+        return asked
+    uid, gid = asked.union.squash_uid, asked.union.squash_gid
+    union = asked.union._replace(squash_uid=0 if uid is None else uid, squash_gid=0 if gid is None else gid)
+    return asked._replace(union=union)
+
+
+def _xattr_permissions(name: str, value: bytes | None) -> int:
+    if value not in (b"0", b"1", b"2"):
+        raise OptionError(f"option {name} is one of 0, 1, 2: {name}=2")
+    return int(value)
+
+
+_ID_END = 2**32 - 1
 
 _OPTIONS: dict[str, Setter] = {
     "lowerdir": _union("lower", _lowers),
@@ -224,6 +247,12 @@ _OPTIONS: dict[str, Setter] = {
     "noxattrs": _union("xattrs", _not),
     "noacl": _union("acl", _not),
     "static_nlink": _union("static_nlink", _switch),
+    "uidmapping": _union("uid_map", _id_map),
+    "gidmapping": _union("gid_map", _id_map),
+    "squash_to_root": _squash_to_root,
+    "squash_to_uid": _union("squash_uid", _id),
+    "squash_to_gid": _union("squash_gid", _id),
+    "xattr_permissions": _union("xattr_permissions", _xattr_permissions),
     "timeout": _setting("timeout_s", _seconds),
     "fsname": _setting("source", _path),
     "allow_other": _setting("allow_other", _switch),
@@ -241,16 +270,10 @@ _OPTIONS: dict[str, Setter] = {
     "index": _only("on|1", "hard links are always kept (index=on)"),
     "nfs_export": _only("off|0", "the mount can't be exported (nfs_export=off)"),
     "xino": _only("on|auto|off", "inode numbers are always unique: on, auto and off are the same"),
-    "xattr_permissions": _only("0", "owner and mode are those that files of the layers have (xattr_permissions=0)"),
     "plugins": _only("", "there are no plugins"),
-    "uidmapping": _identity,
-    "gidmapping": _identity,
 }
 
 _REFUSED = {
-    "squash_to_root": _NO_IDS,
-    "squash_to_uid": _NO_IDS,
-    "squash_to_gid": _NO_IDS,
     "ino32_t": "inode numbers have 64 bits",
     "allow_root": "it is allow_other, or nobody but who mounts",
     "auto_unmount": "the driver unmounts when it is told to end",

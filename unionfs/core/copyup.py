@@ -8,9 +8,11 @@ import errno
 import os
 import stat
 
-from unionfs.core import metacopy, tree
+from unionfs.core import metacopy, override, tree
 from unionfs.core.dialect import IMPURE, NLINK, ORIGIN
 from unionfs.core.inodes import CopyUp, Dir, File, UpperPart, real_id
+from unionfs.core.layer import Layer
+from unionfs.core.override import Owner
 from unionfs.core.union import Union
 from unionfs.core.work import Steps, Work
 from unionfs.linux.at import At
@@ -40,7 +42,7 @@ def upper_dir(union: Union, node: Dir) -> UpperPart:
     os.mkdir(name, 0o700, dir_fd=workdir.temporary)
     try:
         temporary = workdir.temp(name)
-        copy_metadata(union, source, st, temporary)
+        copy_metadata(union, source, st, temporary, tree.holder(union, node))
         _set_origin(union, source, st, temporary)
         _publish(union, name, parent, node.name)
     except OSError:
@@ -97,37 +99,48 @@ def _begin(union: Union, node: File, size: int | None, *, data: bool) -> CopyUp:
     workdir = tree.writable(union)
     for parent, _ in node.names[:1]:
         upper_dir(union, parent)
+    layer = tree.holder(union, node)
     source = tree.locate(union, node)
     st = source.stat()
     name = workdir.name()
     temporary = workdir.temp(name)
-    regular = stat.S_ISREG(st.st_mode)
+    kind, device = _kind(union, source, st, layer)
+    regular = stat.S_ISREG(kind)
     size = min(st.st_size, st.st_size if size is None else size) if regular and data else 0
     try:
-        _make(source, st, temporary)
+        _make(source, kind, device, temporary)
         if regular and not data:
             metacopy.mark(union, temporary, st.st_size)
         if not size:
-            copy_metadata(union, source, st, temporary)
+            copy_metadata(union, source, st, temporary, layer)
         _set_origin(union, source, st, temporary)
-        work = _data_work(union, source, tree.locate_data(union, node), st, temporary, size)
+        work = _data_work(union, layer, source, tree.locate_data(union, node), st, temporary, size)
         return CopyUp(name, size, work, lacks_data=regular and not data)
     except OSError:
         workdir.discard(name)
         raise
 
 
-def _make(source: At, st: os.stat_result, temporary: At) -> None:
-    if stat.S_ISLNK(st.st_mode):
+def _kind(union: Union, source: At, st: os.stat_result, layer: Layer) -> tuple[int, int]:
+    """(S_IFMT, device number) of the copy: an xattr that tells another kind is followed or kept."""
+    owner = override.read(source, layer.override) if layer.override and not union.layers[0].override else None
+    mode, device = (st.st_mode, st.st_rdev) if owner is None else owner.over(st)
+    return stat.S_IFMT(mode), device
+
+
+def _make(source: At, kind: int, device: int, temporary: At) -> None:
+    if stat.S_ISLNK(kind):
         os.symlink(source.readlink(), temporary.name, dir_fd=temporary.dirfd)
-    elif stat.S_ISREG(st.st_mode):
+    elif stat.S_ISREG(kind):
         os.close(temporary.open(os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     else:
-        os.mknod(temporary.name, stat.S_IFMT(st.st_mode) | 0o600, st.st_rdev, dir_fd=temporary.dirfd)
+        os.mknod(temporary.name, kind | 0o600, device, dir_fd=temporary.dirfd)
 
 
-def _data_work(union: Union, source: At, data: At, st: os.stat_result, temporary: At, size: int) -> Work:
-    """The work that copies `size` bytes of `data` and then the metadata of `source`, whose attributes are `st`.
+def _data_work(
+    union: Union, layer: Layer, source: At, data: At, st: os.stat_result, temporary: At, size: int
+) -> Work:
+    """The work that copies `size` bytes of `data`, then the metadata of `source` in `layer`, of the attributes `st`.
 
     It holds its own descriptors until it has run.
     """
@@ -145,7 +158,7 @@ def _data_work(union: Union, source: At, data: At, st: os.stat_result, temporary
     def run() -> None:
         try:
             copy_data(reader, writer, size, lambda: work.stop)
-            copy_metadata(union, At(described), st, At(writer))
+            copy_metadata(union, At(described), st, At(writer), layer)
             if not union.options.volatile:
                 os.fsync(writer)
         finally:
@@ -160,26 +173,45 @@ def _close(fds: list[int]) -> None:
         os.close(fd)
 
 
-def copy_metadata(union: Union, source: At, st: os.stat_result, target: At) -> None:
+def copy_metadata(union: Union, source: At, st: os.stat_result, target: At, layer: Layer | None = None) -> None:
     """Give `target` owner, xattrs (ACLs and capabilities among them), mode and times of `source`.
+
+    `target` is for the upper; `source` is of `layer`, or of the upper too.
 
     In this order: chown drops set-id bits and capabilities, an ACL changes the mode, all of them move ctime only.
     Raises OSError: as the kernel, xattrs that the upper doesn't know are left out, but never an ACL.
     """
+    owner = _owner(union, source, st, layer or union.layers[0])
     made = target.stat()
-    if (made.st_uid, made.st_gid) != (st.st_uid, st.st_gid):
-        target.chown(st.st_uid, st.st_gid)
+    in_xattr = union.layers[0].override
+    if not in_xattr and (made.st_uid, made.st_gid) != (owner.uid, owner.gid):
+        target.chown(owner.uid, owner.gid)
     for key in source.listxattr():
         if union.dialect.shown(key) is None or key in _NEVER_COPY:
             continue
         try:
-            target.setxattr(key, source.getxattr(key))
+            value = source.getxattr(key)
+            if union.ids is not None and layer is not None and key in _MUST_COPY:
+                value = union.ids.carried_acl(value, layer)
+            target.setxattr(key, value)
         except OSError as error:
             if error.errno != errno.EOPNOTSUPP or key in _MUST_COPY:
                 raise
-    if not stat.S_ISLNK(st.st_mode) and target.stat().st_mode != st.st_mode:
-        target.chmod(stat.S_IMODE(st.st_mode))
+    if in_xattr:
+        override.give(target, in_xattr, owner)
+    elif not stat.S_ISLNK(st.st_mode) and stat.S_IMODE(target.stat().st_mode) != owner.mode:
+        target.chmod(owner.mode)
     target.utime(st.st_atime_ns, st.st_mtime_ns)
+
+
+def _owner(union: Union, source: At, st: os.stat_result, layer: Layer) -> Owner:
+    """Owner and mode of `source`, as the upper is to hold them."""
+    owner = override.real(st)
+    if union.ids is None:
+        return owner
+    if layer.override:
+        owner = override.read(source, layer.override) or owner
+    return union.ids.carried(layer, owner)
 
 
 def _set_origin(union: Union, source: At, st: os.stat_result, temporary: At) -> None:

@@ -53,6 +53,8 @@ class Dialect(NamedTuple):
     """Of the xattrs it reads."""
     wh_names: bool
     """Whether names that begin with `.wh.` are whiteouts."""
+    hidden: tuple[bytes, ...] = ()
+    """Beginnings of further keys that aren't the users'."""
 
     def is_reserved(self, name: bytes) -> bool:
         """Whether `name` can't be an object's: it would delete another one's at the next mount."""
@@ -60,7 +62,7 @@ class Dialect(NamedTuple):
 
     def is_private(self, key: bytes) -> bool:
         """Whether the xattr `key` of a layer is a mark, and not the users'."""
-        return any(key.startswith(prefix) for prefix in self.prefixes)
+        return key.startswith(self.prefixes + self.hidden)
 
     def stored(self, key: bytes) -> bytes:
         """The key under which the users' xattr `key` is kept: marks are escaped, as Linux 6.7 does."""

@@ -20,7 +20,7 @@ _INSIDE = fsops.RESOLVE_BENEATH | fsops.RESOLVE_NO_SYMLINKS | fsops.RESOLVE_NO_M
 class Layer:
     """One layer of the union."""
 
-    __slots__ = ("index", "is_upper", "path", "root", "xwhiteouts")
+    __slots__ = ("index", "is_id_mapped", "is_upper", "override", "path", "root", "xwhiteouts")
 
     def __init__(self, index: int, path: bytes, root: int, *, is_upper: bool = False) -> None:
         self.index = index
@@ -32,6 +32,10 @@ class Layer:
         self.is_upper = is_upper
         self.xwhiteouts = False
         """Whether whiteouts anywhere in it may be files with an xattr: of an upper that can't hold others."""
+        self.is_id_mapped = False
+        """Whether its mount maps ids: its objects' are those that users see."""
+        self.override = b""
+        """The xattr that holds its objects' owner and mode; empty: they have them themselves."""
 
     def open_dir(self, path: bytes) -> int:
         """Open the directory `path` of this layer, O_PATH. Raises OSError: ENOENT, ENOTDIR, ELOOP, EXDEV."""

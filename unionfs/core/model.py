@@ -1,6 +1,5 @@
 """Value types that the verbs take and give."""
 
-import os
 from typing import NamedTuple, Protocol
 
 
@@ -47,7 +46,11 @@ class Stat(NamedTuple):
     st_ctime_ns: int
 
     @classmethod
-    def with_nlink(cls, st: os.stat_result, nlink: int) -> "Stat":
+    def of(cls, st: StatLike) -> "Stat":
+        return st if isinstance(st, cls) else cls.with_nlink(st, st.st_nlink)
+
+    @classmethod
+    def with_nlink(cls, st: StatLike, nlink: int) -> "Stat":
         return cls(
             st.st_mode,
             nlink,

@@ -10,13 +10,14 @@ import resource
 import stat
 import time
 
-from unionfs.core import volatile, whiteouts
+from unionfs.core import owners, volatile, whiteouts
 from unionfs.core.dialect import TRUSTED, USER, Dialect, any_dialect, overlay_dialect
 from unionfs.core.errors import UnionError
 from unionfs.core.inodes import Dir, InodeTable, UpperPart, real_id
 from unionfs.core.layer import DirFds, DirPart, Layer
 from unionfs.core.options import UnionOptions
 from unionfs.core.origin import Origins
+from unionfs.core.override import HIDDEN
 from unionfs.core.primitives import NO_UPPER, Primitives, probe
 from unionfs.core.union import Union
 from unionfs.core.workdir import Workdir
@@ -113,7 +114,10 @@ def _assemble(
         root.parts.append(UpperPart(layer, root) if layer.is_upper else DirPart(layer, b""))
     inodes.add(root)
     name_max = _name_max(layers[0].root)
-    return Union(options, tuple(layers), dialect, fds, origins, inodes, root, name_max, workdir, primitives, locks)
+    ids = owners.open_ids(options, layers)
+    if ids is not None:
+        dialect = dialect._replace(hidden=HIDDEN)
+    return Union(options, tuple(layers), dialect, fds, origins, inodes, root, name_max, workdir, primitives, ids, locks)
 
 
 def _name_max(root: int) -> int:
@@ -129,6 +133,7 @@ def _check_options(options: UnionOptions) -> None:
     if (options.upper is None) != (options.workdir is None):
         given, missing = ("upperdir", "workdir") if options.workdir is None else ("workdir", "upperdir")
         raise UnionError(f"{given} needs {missing}: give both for a writable mount, neither for a read-only one")
+    owners.check(options)
 
 
 def _open_directory(path: bytes, what: str, opened: list[int]) -> int:
@@ -257,7 +262,7 @@ def _flock(fd: int) -> None:
 def _dialect(options: UnionOptions, prefix: bytes) -> Dialect:
     if options.dialect == "overlay":
         return overlay_dialect(prefix or (USER if options.userxattr else TRUSTED))
-    return any_dialect(prefix)
+    return any_dialect(prefix)._replace(hidden=HIDDEN)
 
 
 def _xattr_prefix(options: UnionOptions, workdir: Workdir) -> bytes:

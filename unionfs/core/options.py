@@ -3,7 +3,7 @@
 from typing import Literal, NamedTuple
 
 IdMap = tuple[tuple[int, int, int], ...]
-"""Rows (id inside, id in the layers, count), as newuidmap(1) takes them."""
+"""Rows (id in the layers, id that users see, count): those of the user namespace for which the layers were made."""
 
 
 class UnionOptions(NamedTuple):
@@ -37,7 +37,11 @@ class UnionOptions(NamedTuple):
     allow_nested: bool = False
     """Allow upper and workdir inside a lower layer: they are then visible in it, as ordinary directories."""
     uid_map: IdMap = ()
+    """Users who own objects; empty: those that the layers say."""
     gid_map: IdMap = ()
     squash_uid: int | None = None
+    """Who owns everything, as users see it."""
     squash_gid: int | None = None
-    xattr_permissions: int = 0
+    xattr_permissions: Literal[0, 1, 2] = 0
+    """1 and 2: the upper holds owners and modes in an xattr, override_stat of security.fuseoverlayfs. or
+    user.fuseoverlayfs. Layers that do so already are read so in any case, unless this is 0 and the dialect overlay."""

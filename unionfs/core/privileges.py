@@ -3,6 +3,7 @@
 import errno
 import stat
 
+from unionfs.core import override
 from unionfs.core.model import StatLike
 from unionfs.linux.at import At
 
@@ -10,17 +11,20 @@ CAPABILITY = b"security.capability"
 SET_ID = stat.S_ISUID | stat.S_ISGID
 
 
-def drop_set_id(place: At, st: StatLike) -> None:
+def drop_set_id(place: At, st: StatLike, key: bytes = b"") -> None:
     """Take set-id bits and capabilities from the file of the upper at `place`, whose attributes are `st`.
+
+    `key` is the xattr that may hold its mode instead, if the upper has one.
 
     A set-group-id bit without group execution means mandatory locking, and stays.
     Kernel: fs/inode.c:file_remove_privs(), fs/attr.c:setattr_should_drop_sgid().
     """
-    bits = st.st_mode & stat.S_ISUID
-    if st.st_mode & (stat.S_ISGID | stat.S_IXGRP) == stat.S_ISGID | stat.S_IXGRP:
-        bits |= stat.S_ISGID
-    if bits:
-        place.chmod(stat.S_IMODE(st.st_mode) & ~bits)
+    mode = stat.S_IMODE(st.st_mode)
+    if override.without_set_id(mode) != mode:
+        place.chmod(override.without_set_id(mode))
+    owner = override.read(place, key) if key else None
+    if owner is not None and override.without_set_id(owner.mode) != owner.mode:
+        override.write(place, key, owner._replace(mode=override.without_set_id(owner.mode)))
     try:
         place.getxattr(CAPABILITY)  # without privilege even the removal of what isn't there is EPERM
         place.removexattr(CAPABILITY)

@@ -4,11 +4,13 @@ import errno
 import os
 from collections.abc import Sequence
 
+from unionfs.core import override
 from unionfs.core.dialect import NLINK, ORIGIN
 from unionfs.core.index import DirIndex
 from unionfs.core.inodes import Dir, File, Handle, Node, RealId, UpperPart, kind_of, real_id
-from unionfs.core.layer import DirPart
-from unionfs.core.model import Stat, StatLike
+from unionfs.core.layer import DirPart, Layer
+from unionfs.core.model import Caller, Stat, StatLike
+from unionfs.core.override import Owner
 from unionfs.core.stack import Found, find
 from unionfs.core.union import Union
 from unionfs.core.workdir import Workdir
@@ -341,8 +343,31 @@ def attr(union: Union, node: Node) -> StatLike:
     return shown(union, node, locate(union, node).stat())
 
 
-def shown(union: Union, node: Node, st: os.stat_result) -> StatLike:
-    """`st` of the object behind `node`, with the links that the union has."""
+def holder(union: Union, node: Node) -> Layer:
+    """The layer of the object that holds the metadata of `node`."""
+    if isinstance(node, Dir):
+        return node.parts[0].layer
+    assert isinstance(node, File)
+    return union.layers[0] if node.lower is None else node.lower[0].layer
+
+
+def override_of(union: Union, node: Node) -> Owner | None:
+    """What an xattr says of owner and mode of `node`, if it is in a layer that has them there."""
+    key = holder(union, node).override
+    return override.read(locate(union, node), key) if key else None
+
+
+def give_new(union: Union, place: At, directory: At, caller: Caller) -> None:
+    """Let what was just made at `place`, for the upper's `directory`, belong to `caller` where an xattr says so."""
+    if union.ids is not None and union.ids.key:
+        owner = union.ids.creator(caller)
+        override.give_new(place, union.ids.key, directory, owner.uid, owner.gid)
+
+
+def shown(union: Union, node: Node, st: StatLike) -> StatLike:
+    """`st` of the object behind `node`, with the links that the union has and the owner that users see."""
+    if union.ids is not None:
+        st = union.ids.shown(st, holder(union, node), override_of(union, node))
     if isinstance(node, Dir):
         if node.dead:
             return Stat.with_nlink(st, 0)

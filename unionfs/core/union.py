@@ -5,6 +5,7 @@ from itertools import count
 
 from unionfs.core.callers import Creator
 from unionfs.core.dialect import TRUSTED, Dialect
+from unionfs.core.ids import Ids
 from unionfs.core.inodes import Dir, DirHandle, File, Handle, InodeTable, Node
 from unionfs.core.layer import DirFds, DirPart, Layer
 from unionfs.core.options import UnionOptions
@@ -23,6 +24,7 @@ class Union:
         "dir_handles",
         "fds",
         "handles",
+        "ids",
         "inodes",
         "layers",
         "locks",
@@ -48,6 +50,7 @@ class Union:
         name_max: int,
         workdir: Workdir | None,
         primitives: Primitives,
+        ids: Ids | None,
         locks: tuple[int, ...],
     ) -> None:
         self.options = options
@@ -63,11 +66,13 @@ class Union:
         self.workdir = workdir
         """None: read-only."""
         self.primitives = primitives
+        self.ids = ids
+        """None: owners and modes are shown as the layers have them."""
         self.locks = locks
         """Descriptors whose flock keeps upper and workdir ours."""
         self.metacopy = options.metacopy and options.redirect_dir and dialect.prefix == TRUSTED
         """Whether copy-up leaves data in the lower layer where metadata will do."""
-        self.creator = Creator()
+        self.creator = Creator(ids)
         self.changed: list[Node] = []
         """Nodes whose attributes a verb changed that wasn't about them: copy-up moves ctime, blocks and a directory's
         links. A carrier that lets its client cache attributes tells it, and empties the list."""

@@ -41,6 +41,18 @@ def of_device(device: int) -> Mount | None:
     return next((mount for mount in _mounts() if mount.device == number), None)
 
 
+def is_id_mapped(fd: int) -> bool:
+    """Whether the mount in which `fd` was opened maps ids (mount_setattr(2)); it must be seen from here."""
+    with open(f"/proc/self/fdinfo/{fd}", "rb") as facts:
+        number = next(line.split()[1] for line in facts if line.startswith(b"mnt_id:"))
+    with open("/proc/self/mountinfo", "rb") as lines:
+        for line in lines:
+            fields = line.split(b" ")
+            if fields[0] == number:
+                return b"idmapped" in fields[5].split(b",")
+    return False
+
+
 def _mounts() -> Iterator[Mount]:
     with open("/proc/self/mountinfo", "rb") as lines:
         for line in lines:

@@ -80,9 +80,8 @@ def test_words_of_the_vfs_and_their_opposites() -> None:
 
 @pytest.mark.parametrize("words", [
     "defaults,_netdev,nofail,x-systemd.requires=foo,X-mount.mkdir,user,noauto,comment=mine",
-    "threaded=0,fast_ino=1,max_idle_threads=4,clone_fd,writeback=1,xino=auto,xattr_permissions=0,plugins=",
+    "threaded=0,fast_ino=1,max_idle_threads=4,clone_fd,writeback=1,xino=auto,xattr_permissions=0,plugins=,squash_to_root=off",
     "index=on,nfs_export=off,lower_io=cached,binding=auto,binding=pyfuse3,relatime,default_permissions",
-    "uidmapping=:0:0:1000,gidmapping=0:0:1:1:1:9",
 ])
 def test_words_that_change_nothing(words: str) -> None:
     assert read(f"{words},lowerdir=/a") == read("lowerdir=/a")
@@ -94,6 +93,22 @@ def test_behaviour() -> None:
     assert (union.dialect, union.redirect_dir, union.userxattr) == ("oci", False, True)
     assert (union.xattrs, union.acl, union.static_nlink) == (False, False, True)
     assert (asked.settings.timeout_s, asked.settings.source) == (1.5, b"n")
+
+
+def test_ids_as_containers_storage_writes_them() -> None:
+    union = read("lowerdir=/a,uidmapping=:0:1:4242:4242:0:1,gidmapping=0:100000:65536,xattr_permissions=2").union
+    assert (union.uid_map, union.gid_map) == (((0, 1, 4242), (4242, 0, 1)), ((0, 100000, 65536),))
+    assert union.xattr_permissions == 2
+
+
+@pytest.mark.parametrize(("options", "uid", "gid"), [
+    ("squash_to_root", 0, 0), ("squash_to_uid=5", 5, None), ("squash_to_gid=7", None, 7),
+    ("squash_to_uid=5,squash_to_root", 5, 0), ("squash_to_root,squash_to_uid=5", 5, 0),
+    ("squash_to_uid=5,squash_to_uid=6,squash_to_gid=7", 6, 7),
+])
+def test_squash_to_uid_wins_over_squash_to_root(options: str, uid: int | None, gid: int | None) -> None:
+    union = read(f"lowerdir=/a,{options}").union
+    assert (union.squash_uid, union.squash_gid) == (uid, gid)
 
 
 @pytest.mark.parametrize("arguments", [
@@ -127,8 +142,9 @@ def test_help_and_version_win() -> None:
     ("binding=direct", "binding=direct"), ("lower_io=shared", "lower_io=shared"), ("dialect=aufs", "dialect"),
     ("redirect_dir=follow", "redirect_dir"), ("volatile=maybe", "volatile"), ("timeout=soon", "timeout"),
     ("timeout=-1", "timeout"), ("timeout=nan", "timeout"), ("upperdir=", "upperdir"), ("workdir", "workdir"),
-    ("squash_to_root", "squash_to_root"), ("squash_to_uid=5", "squash_to_uid"), ("uidmapping=0:1000:5", "uidmapping"),
-    ("gidmapping=0:0", "gidmapping"), ("uidmapping=a:a:1", "uidmapping"), ("xattr_permissions=2", "xattr_permissions"),
+    ("squash_to_root=maybe", "squash_to_root"), ("squash_to_uid=me", "squash_to_uid"),
+    ("gidmapping=0:0", "gidmapping"), ("uidmapping=a:a:1", "uidmapping"), ("xattr_permissions=3", "xattr_permissions"),
+    ("squash_to_gid", "squash_to_gid"), ("uidmapping", "uidmapping"), ("uidmapping=0:0:4294967295", "uidmapping"),
     ("plugins=/x.so", "plugins"), ("ino32_t", "ino32_t"), ("allow_root", "allow_root"), ("remount", "remount"),
     ("lowerdir=/a::/b", "lowerdir"), ("context", "context"), ("ro=1", "ro"),
 ])

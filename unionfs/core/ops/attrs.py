@@ -4,7 +4,8 @@ import errno
 import os
 import stat
 
-from unionfs.core import copyup, privileges, tree
+from unionfs.core import copyup, override, privileges, tree
+from unionfs.core.ids import acl_mode
 from unionfs.core.inodes import Dir, File, Handle, Node
 from unionfs.core.model import Caller, SetAttr, StatLike
 from unionfs.core.union import Union
@@ -13,6 +14,7 @@ from unionfs.linux.at import At
 
 _TRUSTED_FAMILY = b"trusted."
 _ACL_FAMILY = b"system.posix_acl_"
+_ACCESS_ACL = b"system.posix_acl_access"
 
 
 def setattr(
@@ -21,17 +23,18 @@ def setattr(
     """Change attributes and give all of them as they are then.
 
     The object is copied up first, of a file that is cut short only what remains.
-    Raises OSError: EROFS, and those of copy-up and of the upper.
+    Raises OSError: EROFS, EINVAL (an owner who isn't mapped), and those of copy-up and of the upper.
     """
+    uid, gid = -1 if change.uid is None else change.uid, -1 if change.gid is None else change.gid
+    if union.ids is not None:
+        uid, gid = union.ids.stored_owner(change.uid, change.gid)
     yield from _to_upper(union, node, change.size, data=change.size is not None)
     place = tree.locate(union, node)
     if change.size is not None:
         _truncate(union, node, place, change.size, caller, handle)
-    if change.uid is not None or change.gid is not None:
-        place.chown(-1 if change.uid is None else change.uid, -1 if change.gid is None else change.gid)
-    if change.mode is not None:
-        place.chmod(stat.S_IMODE(change.mode))
-        if isinstance(node, File) and change.mode & privileges.SET_ID:
+    if change.uid is not None or change.gid is not None or change.mode is not None:
+        _change_owner(union, place, uid, gid, change.mode)
+        if isinstance(node, File) and (change.mode or 0) & privileges.SET_ID:
             node.set_id = True
     if change.atime_ns is not None or change.mtime_ns is not None:
         st = place.stat()
@@ -40,6 +43,16 @@ def setattr(
             st.st_mtime_ns if change.mtime_ns is None else change.mtime_ns,
         )
     return node, tree.attr(union, node)
+
+
+def _change_owner(union: Union, place: At, uid: int, gid: int, mode: int | None) -> None:
+    if union.ids is not None and union.ids.key:
+        override.change(place, union.ids.key, uid, gid, mode)
+        return
+    if (uid, gid) != (-1, -1):
+        place.chown(uid, gid)
+    if mode is not None:
+        place.chmod(stat.S_IMODE(mode))
 
 
 def _to_upper(union: Union, node: Node, size: int | None = None, *, data: bool = False) -> Steps[None]:
@@ -64,14 +77,18 @@ def _truncate(union: Union, node: Node, place: At, size: int, caller: Caller, ha
     else:
         place.truncate(size)
     if caller.uid != 0 and node.set_id:
-        privileges.drop_set_id(place, place.stat())
+        privileges.drop_set_id(place, place.stat(), union.layers[0].override)
         node.set_id = False
 
 
 def getxattr(union: Union, node: Node, key: bytes) -> bytes:
     """The value of the users' xattr `key`. Raises OSError: ENODATA, EOPNOTSUPP."""
     _check_key(union, key)
-    return tree.locate(union, node).getxattr(_stored(union, key, errno.ENODATA))
+    value = tree.locate(union, node).getxattr(_stored(union, key, errno.ENODATA))
+    if union.ids is None or not key.startswith(_ACL_FAMILY):
+        return value
+    owner = tree.override_of(union, node) if key == _ACCESS_ACL else None
+    return union.ids.shown_acl(value, tree.holder(union, node), owner)
 
 
 def listxattr(union: Union, node: Node, caller: Caller | None = None) -> list[bytes]:
@@ -93,8 +110,14 @@ def setxattr(union: Union, node: Node, key: bytes, value: bytes, flags: int = 0)
     """Set an xattr; `flags` as setxattr(2). Raises OSError: EEXIST, ENODATA, EPERM, EROFS, ENOSPC, …"""
     _check_key(union, key)
     stored = _stored(union, key, errno.EPERM)
+    if union.ids is not None and key.startswith(_ACL_FAMILY):
+        value = union.ids.stored_acl(value)
     yield from _to_upper(union, node)
-    tree.locate(union, node).setxattr(stored, value, flags)
+    place = tree.locate(union, node)
+    place.setxattr(stored, value, flags)
+    if union.ids is not None and union.ids.key and key == _ACCESS_ACL:
+        old = tree.override_of(union, node) or override.real(place.stat())
+        override.give(place, union.ids.key, old._replace(mode=old.mode & ~0o777 | acl_mode(value)))
     if isinstance(node, File) and key == privileges.CAPABILITY:
         node.set_id = True
 

@@ -15,6 +15,7 @@ from unionfs.core.inodes import Dir, File, Handle, Node, UpperPart, kind_of, rea
 from unionfs.core.model import Caller, StatLike
 from unionfs.core.union import Union
 from unionfs.core.work import Steps
+from unionfs.core.workdir import remove
 from unionfs.linux.at import At
 
 _DEFAULT_ACL = b"system.posix_acl_default"
@@ -34,7 +35,12 @@ def create(
         nonlocal opened
         opened = place.open(flags & ~_NOT_AT_CREATION | os.O_CREAT | os.O_EXCL, stat.S_IMODE(mode))
 
-    node, st = _make(union, parent, name, make, caller)
+    try:
+        node, st = _make(union, parent, name, make, caller)
+    except OSError:
+        if opened >= 0:
+            os.close(opened)
+        raise
     assert isinstance(node, File)
     handle = Handle(opened, node, flags, is_upper=True, privileged=caller.uid == 0)
     return tree.add_handle(union, handle), (node, st)
@@ -116,7 +122,7 @@ def _make(
     _place(union, directory, part, name, make, caller, is_dir=is_dir)
     st = At(union.fds.fd(part), name).stat()
     node = _new_node(union, directory, part, name, st)
-    return node, st
+    return node, st if union.ids is None else tree.shown(union, node, st)
 
 
 def _place(
@@ -125,7 +131,7 @@ def _place(
     """Make the object at `name` of the upper, over a whiteout if one is there. Raises OSError: EEXIST."""
     target = At(union.fds.fd(part), name)
     try:
-        _as(union, caller, make, target)
+        _as(union, caller, make, target, At(target.dirfd))
     except FileExistsError:
         if not part.is_whiteout(target, target.stat(), union.dialect):
             raise
@@ -134,12 +140,18 @@ def _place(
         parent.index.set_upper(name)
 
 
-def _as(union: Union, caller: Caller | None, make: Maker, place: At) -> None:
+def _as(union: Union, caller: Caller | None, make: Maker, place: At, directory: At) -> None:
+    """Make the object at `place` as `caller` would in the upper's `directory`; None: it isn't a new one."""
     if caller is None:
         make(place)
-    else:
-        with union.creator.acting_as(caller):
-            make(place)
+        return
+    with union.creator.acting_as(caller):
+        make(place)
+    try:
+        tree.give_new(union, place, directory, caller)
+    except OSError:
+        remove(place.dirfd, place.name)
+        raise
 
 
 def _place_over_whiteout(
@@ -152,7 +164,7 @@ def _place_over_whiteout(
         _resemble(workdir.temp(shelter), At(target.dirfd))
         inside = At(os.open(shelter, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=workdir.temporary), target.name)
         try:
-            _as(union, caller, make, inside)
+            _as(union, caller, make, inside, At(target.dirfd))
             if is_dir:
                 union.dialect.set_opaque(inside)
             whiteouts.replace(union, parent, inside, target, is_dir=is_dir)

@@ -89,6 +89,6 @@ def kill_priv(union: Union, handle: Handle) -> None:
 def drop_set_id(union: Union, node: File) -> None:
     """Take set-id bits and capabilities from a file of the upper."""
     place = tree.locate(union, node)
-    privileges.drop_set_id(place, place.stat())
+    privileges.drop_set_id(place, place.stat(), union.layers[0].override)
     node.set_id = False
     union.changed.append(node)

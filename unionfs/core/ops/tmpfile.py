@@ -26,6 +26,7 @@ def tmpfile(union: Union, parent: Node, mode: int, flags: int, caller: Caller) -
         # O_NOFOLLOW, which At adds, means nothing here
         fd = place.open(flags & _PASSED_ON | os.O_TMPFILE, stat.S_IMODE(mode))
     try:
+        tree.give_new(union, At(fd), place, caller)
         held = At(fd).open(os.O_PATH)
     except OSError:
         os.close(fd)
@@ -37,4 +38,4 @@ def tmpfile(union: Union, parent: Node, mode: int, flags: int, caller: Caller) -
     node.fd = held
     union.inodes.add(node)
     handle = Handle(fd, node, flags, is_upper=True, privileged=caller.uid == 0)
-    return tree.add_handle(union, handle), (node, st)
+    return tree.add_handle(union, handle), (node, st if union.ids is None else tree.shown(union, node, st))
