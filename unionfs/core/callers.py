@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from unionfs.core.ids import Ids
 from unionfs.core.model import Caller
 from unionfs.linux import capset, fsops
 
@@ -18,9 +19,13 @@ _CAP_SETUID = 7
 
 
 class Creator:
-    """The driver's own identity, to which it returns; made in the process and thread that runs the verbs."""
+    """The driver's own identity, to which it returns; made in the process and thread that runs the verbs.
 
-    def __init__(self) -> None:
+    Where ids are mapped it takes the caller's in the upper, and stays itself where the upper keeps owners in an xattr.
+    """
+
+    def __init__(self, ids: Ids | None) -> None:
+        self._ids = ids
         self._pid = 0
 
     def _look(self) -> None:
@@ -47,7 +52,9 @@ class Creator:
     def _switched(self, caller: Caller) -> Iterator[None]:
         if self._pid != os.getpid():
             self._look()
-        if (caller.uid, caller.gid) == self._own or not self._can_switch:
+        if self._ids is not None:
+            caller = self._ids.creator(caller)
+        if (caller.uid, caller.gid) == self._own or not self._can_switch or (self._ids is not None and self._ids.key):
             yield
             return
         fsops.setfsgid(caller.gid)
