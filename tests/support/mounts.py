@@ -10,6 +10,7 @@ unmounted, and each driver seen to end, when the test is over:
 
 Layers come uppermost first. The workdir is `UPPER.work` beside the upper unless given; missing upper,
 workdir and mount point are made. `options` are further mount options, such as "volatile,redirect_dir=off".
+PYUNION_TEST_BINDING=direct or pyfuse3 in the environment says what carries requests, where a test doesn't.
 Outside a test `mount_union(…)` and `mount_overlay(…)` return the same Mounted, also a context manager.
 """
 
@@ -110,7 +111,7 @@ def mount_union(
     mounted = _prepare(lowers, upper, workdir, at, options)
     log_fd, log = tempfile.mkstemp(prefix="pyunionfs-", suffix=".log")
     mounted.log = Path(log)
-    command = [*PYUNIONFS, str(mounted.path), "-f", "-o", union_options(mounted)]
+    command = [*PYUNIONFS, str(mounted.path), "-f", "-o", with_binding(union_options(mounted))]
     already = len(mount_point_lines(mounted.path))
     with os.fdopen(log_fd, "wb") as output:
         mounted.driver = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
@@ -158,6 +159,12 @@ def union_options(mounted: Mounted) -> str:
         assert mounted.workdir is not None
         items += [f"upperdir={escape(mounted.upper)}", f"workdir={escape(mounted.workdir)}"]
     return ",".join(items + ([mounted.options] if mounted.options else []))
+
+
+def with_binding(options: str) -> str:
+    """`options` with the binding that the environment asks for first, so that a test's own choice counts."""
+    binding = os.environ.get("PYUNION_TEST_BINDING")
+    return f"binding={binding},{options}" if binding else options
 
 
 def escape(path: str | os.PathLike[str]) -> str:

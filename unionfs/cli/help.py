@@ -28,7 +28,9 @@ Behaviour
   timeout=SECONDS  how long the kernel keeps names and attributes (default: for ever)
   noxattrs, noacl  without extended attributes, without access control lists
   static_nlink     one link for every directory
-  binding=pyfuse3  how requests are carried; auto, the default, is the same
+  binding=WORD     how requests are carried: direct, by ourselves; pyfuse3; auto, the default, is pyfuse3
+  lower_io=WORD    files of lower layers: cached, by this mount, coherent with what is written; shared, by the layers,
+                   faster; auto, the default: shared if nothing can be written (binding=direct; others: cached)
 
 Owners
   uidmapping=ID_IN_LAYERS:ID_SHOWN:COUNT[:...], gidmapping=...
@@ -44,7 +46,7 @@ Mount
   max_read=BYTES, context=LABEL, fscontext=, defcontext=, rootcontext=    for the kernel
 
 Accepted in the one value that is so anyway
-  index=on, nfs_export=off, lower_io=cached, xino=on|auto|off
+  index=on, nfs_export=off, xino=on|auto|off
 Accepted without effect
   threaded, clone_fd, max_idle_threads, max_threads, fast_ino, writeback, max_write, max_readahead, max_background,
   default_permissions, nonempty, subtype, and words of mount(8) and fstab(5): defaults, nofail, _netdev, user, x-*, ...

@@ -49,8 +49,8 @@ def umount(argv: Sequence[str]) -> int:
 def _mount(wanted: options.MountOptions) -> int:
     connection = mounting.mount(wanted.union, wanted.mountpoint, wanted.settings)
     if wanted.foreground:
-        return driver.run(connection, timeout_s=wanted.settings.timeout_s, debug=wanted.debug, detached=False)
-    driver.fork_driver(connection, timeout_s=wanted.settings.timeout_s)
+        return driver.run(connection, wanted.settings, debug=wanted.debug, detached=False)
+    driver.fork_driver(connection, wanted.settings)
     # what the union holds goes with this process; the driver has its own copies
     return 0
 

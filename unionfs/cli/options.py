@@ -140,10 +140,16 @@ def _way_of_renaming(name: str, value: bytes | None) -> str:
     return value.decode()
 
 
-def _dialect(name: str, value: bytes | None) -> str:
-    if value not in (b"auto", b"overlay", b"oci"):
-        raise OptionError(f"option {name} is one of auto, overlay, oci: {name}=auto")
-    return value.decode()
+def _one_of(*words: str) -> Reader:
+    """Takes one of `words`."""
+
+    def read(name: str, value: bytes | None) -> str:
+        word = os.fsdecode(value or b"")
+        if word not in words:
+            raise OptionError(f"option {name} is one of {', '.join(words)}: {name}={words[0]}")
+        return word
+
+    return read
 
 
 def _seconds(name: str, value: bytes | None) -> float:
@@ -237,7 +243,7 @@ _OPTIONS: dict[str, Setter] = {
     "lowerdir+": _add_lower,
     "upperdir": _union("upper", _path),
     "workdir": _union("workdir", _path),
-    "dialect": _union("dialect", _dialect),
+    "dialect": _union("dialect", _one_of("auto", "overlay", "oci")),
     "redirect_dir": _union("redirect_dir", _switch),
     "rename": _union("rename", _way_of_renaming),
     "metacopy": _union("metacopy", _switch),
@@ -265,8 +271,8 @@ _OPTIONS: dict[str, Setter] = {
     "fscontext": _for_kernel,
     "defcontext": _for_kernel,
     "rootcontext": _for_kernel,
-    "binding": _only("auto|pyfuse3", "bindings are auto and pyfuse3"),
-    "lower_io": _only("auto|cached", "files of lower layers are read through the cache of the mount (cached)"),
+    "binding": _setting("binding", _one_of("auto", "direct", "pyfuse3")),
+    "lower_io": _setting("lower_io", _one_of("auto", "cached", "shared")),
     "index": _only("on|1", "hard links are always kept (index=on)"),
     "nfs_export": _only("off|0", "the mount can't be exported (nfs_export=off)"),
     "xino": _only("on|auto|off", "inode numbers are always unique: on, auto and off are the same"),

@@ -41,7 +41,7 @@ def mount(
     )
     settings = mounting.Settings()
     connection = mounting.mount(union_options, os.fsencode(at), settings)
-    pid = driver.fork_driver(connection, timeout_s=settings.timeout_s)
+    pid = driver.fork_driver(connection, settings)
     os.close(connection.fd)
     connection.union.close()
     try:

@@ -4,14 +4,12 @@ import errno
 import os
 from functools import partial
 
-from unionfs.core.inodes import Handle
 from unionfs.core.ops import files
 from unionfs.core.union import Union
 from unionfs.fuse.loop import Loop
-from unionfs.linux import mountinfo
+from unionfs.fuse.transfer import is_in_memory, write_all
 
 _SYNC = os.O_SYNC | os.O_DSYNC | os.O_DIRECT
-_IN_MEMORY = (b"tmpfs", b"ramfs")
 _LARGEST = 1 << 20
 """Bytes in the largest request (256 pages: FUSE_MAX_MAX_PAGES)."""
 
@@ -40,7 +38,7 @@ class Data:
         except OSError as error:
             if error.errno != errno.EOPNOTSUPP:
                 raise
-            self._never_wait[fh] = _is_in_memory(os.fstat(fd).st_dev)
+            self._never_wait[fh] = is_in_memory(os.fstat(fd).st_dev)
             return await self._read_blindly(fh, offset, size)
         # a short count means the end, or that the rest isn't in memory
         if count == size or (count >= 0 and offset + count >= os.fstat(fd).st_size):
@@ -57,28 +55,10 @@ class Data:
         if handle.kill_priv:
             files.kill_priv(self._union, handle)
         if handle.flags & _SYNC:
-            return await self._loop.in_thread(partial(_write_all, handle, offset, data))
-        return _write_all(handle, offset, data)
+            return await self._loop.in_thread(partial(write_all, handle.fd, offset, data))
+        return write_all(handle.fd, offset, data)
 
     def forget(self, fh: int) -> None:
         """The handle is closed."""
         self._never_wait.pop(fh, None)
 
-
-def _is_in_memory(device: int) -> bool:
-    """Whether a filesystem has nothing to wait for; tmpfs doesn't take RWF_NOWAIT as network filesystems don't."""
-    mount = mountinfo.of_device(device)
-    return mount is not None and mount.fstype in _IN_MEMORY
-
-
-def _write_all(handle: Handle, offset: int, data: bytes) -> int:
-    written = os.pwrite(handle.fd, data, offset)
-    while written < len(data):
-        try:
-            count = os.pwrite(handle.fd, data[written:], offset + written)
-        except OSError:
-            break  # the caller sees the short count, and the error when it writes the rest
-        if count == 0:
-            break
-        written += count
-    return written

@@ -9,13 +9,13 @@ from collections.abc import Iterable
 
 from unionfs.core import volatile
 from unionfs.fuse import kernel
-from unionfs.fuse.mounting import Connection
+from unionfs.fuse.mounting import Connection, Settings
 
 _SYSLOG = "/dev/log"
 _MOST = 2**31 - 1
 
 
-def fork_driver(connection: Connection, *, timeout_s: float) -> int:
+def fork_driver(connection: Connection, settings: Settings) -> int:
     """Fork the driver of `connection`, and give its pid. The caller closes its own copies of what that holds."""
     pid = os.fork()
     if pid:
@@ -24,12 +24,12 @@ def fork_driver(connection: Connection, *, timeout_s: float) -> int:
     status = 1
     try:
         detach(keep=[connection.fd, *connection.union.descriptors])
-        status = run(connection, timeout_s=timeout_s)
+        status = run(connection, settings)
     finally:
         os._exit(status)
 
 
-def run(connection: Connection, *, timeout_s: float, debug: bool = False, detached: bool = True) -> int:
+def run(connection: Connection, settings: Settings, *, debug: bool = False, detached: bool = True) -> int:
     """Serve until unmounted: the exit status. A driver that fails leaves no dead mount behind."""
     log_to(detached=detached, debug=debug)
     union, fd, target, _ = connection
@@ -37,7 +37,15 @@ def run(connection: Connection, *, timeout_s: float, debug: bool = False, detach
         from unionfs.fuse.serve import serve
 
         volatile.mark(union)
-        serve(union, fd, target, timeout_s=timeout_s, debug=debug)
+        serve(
+            union,
+            fd,
+            target,
+            timeout_s=settings.timeout_s,
+            debug=debug,
+            binding=settings.binding,
+            lower_io=settings.lower_io,
+        )
         volatile.settle(union)
     except BaseException:
         import logging

@@ -16,6 +16,7 @@ from unionfs.core.opening import open_union
 from unionfs.core.options import UnionOptions
 from unionfs.core.union import Union
 from unionfs.fuse import kernel
+from unionfs.fuse.serve import Binding, LowerIo
 from unionfs.linux import mountinfo, mounts
 
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -40,6 +41,10 @@ class Settings(NamedTuple):
     """Whether the mount is kept from the peers of the mount it is made on."""
     timeout_s: float = kernel.FOREVER_S
     """How long the kernel may keep names and attributes."""
+    binding: Binding = "auto"
+    """What carries its requests."""
+    lower_io: LowerIo = "auto"
+    """How files of lower layers are read: through the page cache of the mount, or of the layers."""
 
 
 class Connection(NamedTuple):
@@ -59,7 +64,8 @@ def mount(options: UnionOptions, mountpoint: bytes, settings: Settings) -> Conne
     Signals that end a driver are blocked afterwards, until `serve` has its own way with them: one that came before
     would leave a mount that nobody serves.
     """
-    _check_libraries()
+    if settings.binding != "direct":
+        _check_libraries()
     if options.upper is None:
         settings = settings._replace(attributes=settings.attributes | mounts.MOUNT_ATTR_RDONLY)
     target = os.path.realpath(mountpoint)

@@ -1,72 +1,48 @@
-"""Serving a mounted connection until it ends: the work of a driver process. Imports trio and pyfuse3 (0.2 s)."""
+"""Serving a mounted connection until it ends: the work of a driver process, done by one of two bindings.
+
+Which one is imported here and not before: pyfuse3's takes 0.2 s.
+"""
 
 import os
 import resource
-import signal
-
-import trio
+from typing import Literal
 
 from unionfs.core.union import Union
-from unionfs.fuse import kernel, pyfuse3_ops, trace
-from unionfs.fuse.loop import Loop
-from unionfs.fuse.mounting import ENDING_SIGNALS
+from unionfs.fuse import kernel
+
+Binding = Literal["auto", "direct", "pyfuse3"]
+LowerIo = Literal["auto", "cached", "shared"]
 
 
 def serve(
-    union: Union, fd: int, target: bytes | None = None, *, timeout_s: float = kernel.FOREVER_S, debug: bool = False
+    union: Union,
+    fd: int,
+    target: bytes | None = None,
+    *,
+    timeout_s: float = kernel.FOREVER_S,
+    debug: bool = False,
+    binding: Binding = "auto",
+    lower_io: LowerIo = "auto",
 ) -> None:
     """Answer the requests that come from `fd`; return when the filesystem was unmounted, and `fd` is closed.
 
     On SIGTERM, SIGINT or SIGHUP `target`, the absolute path where it is mounted, is unmounted, in use or not; without
     it the connection is dropped. `timeout_s` is how long the kernel may keep names and attributes. With `debug` every
-    request is logged.
+    request is logged. `lower_io` says how files of lower layers are read, as far as the binding knows choices.
     Call it in the main thread of a process that does nothing else: it changes the umask and the limit of open files.
     """
-    os.umask(0)  # the kernel has applied the caller's
+    os.umask(0)  # modes are the caller's
     _raise_file_limit()
-    trio.run(_serve, union, fd, target, timeout_s, debug)
+    if binding == "direct":
+        from unionfs.fuse.direct import server
+
+        server.serve(union, fd, target, timeout_s=timeout_s, debug=debug, lower_io=lower_io)
+    else:
+        from unionfs.fuse import pyfuse3_serve
+
+        pyfuse3_serve.serve(union, fd, target, timeout_s=timeout_s, debug=debug)
 
 
 def _raise_file_limit() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-async def _serve(union: Union, fd: int, target: bytes | None, timeout_s: float, debug: bool) -> None:
-    loop = Loop()
-    operations = pyfuse3_ops.UnionOperations(union, loop, timeout_s)
-    if debug:
-        trace.trace(operations)
-    pyfuse3_ops.attach(operations, fd, loop)
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_end_on_signal, target, loop)
-            if target is not None:
-                nursery.start_soon(_set_read_ahead, target, loop)
-            await pyfuse3_ops.serve_session()
-            nursery.cancel_scope.cancel()
-    finally:
-        pyfuse3_ops.close_session()
-
-
-async def _end_on_signal(target: bytes | None, loop: Loop) -> None:
-    with trio.open_signal_receiver(*ENDING_SIGNALS) as signals:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
-        async for _ in signals:
-            break
-    if target is not None:
-        with loop.sleep():  # requests are served meanwhile: the last unmount writes dirty pages back
-            await trio.to_thread.run_sync(_unmount, target, abandon_on_cancel=True)
-    pyfuse3_ops.end_session()
-
-
-def _unmount(target: bytes) -> None:
-    try:
-        kernel.unmount(target)
-    except OSError:
-        return  # somebody else did, or it isn't ours to unmount: dropping the connection ends it all the same
-
-
-async def _set_read_ahead(target: bytes, loop: Loop) -> None:
-    with loop.sleep():
-        await trio.to_thread.run_sync(kernel.set_read_ahead, target, abandon_on_cancel=True)

@@ -1,0 +1,89 @@
+"""The descriptor of /dev/fuse: requests read from it, replies and notices written to it."""
+
+import errno
+import os
+
+from unionfs.fuse.direct import protocol
+from unionfs.fuse.direct.protocol import Notify
+from unionfs.fuse.direct.request import Request
+from unionfs.fuse.direct.session import BUFFER_BYTES
+
+_HEADER_BYTES = protocol.IN_HEADER.size
+_OUT_HEADER_BYTES = protocol.OUT_HEADER.size
+_ONE_WRITE_BYTES = 4096
+"""Up to here it is cheaper to copy a reply behind its header than to have the kernel gather the two."""
+_ATTRIBUTES_ALONE = -1
+
+
+class EndedError(Exception):
+    """The connection is over: unmounted, or dropped by force."""
+
+
+class Device:
+    """One connection. Not blocking: poll it first."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        os.set_blocking(fd, False)
+        self._buffer = bytearray(BUFFER_BYTES)
+        self._into = [self._buffer]
+        self._view = memoryview(self._buffer)
+
+    def receive(self) -> Request | None:
+        """The next request; its body is good until the next call. None: there is none. Raises EndedError."""
+        try:
+            size = os.readv(self.fd, self._into)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            if error.errno in (errno.ENODEV, errno.ECONNABORTED):
+                raise EndedError from None
+            if error.errno in (errno.ENOENT, errno.EINTR):  # who asked was interrupted
+                return None
+            raise
+        return parse(self._view[:size])
+
+    def reply(self, unique: int, answer: bytes | bytearray | memoryview) -> None:
+        """Answer the request `unique` with what stands behind out_header."""
+        header = protocol.OUT_HEADER.pack(_OUT_HEADER_BYTES + len(answer), 0, unique)
+        if len(answer) <= _ONE_WRITE_BYTES:
+            self._send([header + answer])
+        else:
+            self._send([header, answer])
+
+    def refuse(self, unique: int, number: int) -> None:
+        """Answer the request `unique` with an errno."""
+        self._send([protocol.OUT_HEADER.pack(_OUT_HEADER_BYTES, -number, unique)])
+
+    def drop_attributes(self, nodeid: int) -> None:
+        """Have the kernel ask for the attributes of a node again; nothing to do if it doesn't know it."""
+        self._notify(Notify.INVAL_INODE, protocol.INVAL_INODE_OUT.pack(nodeid, _ATTRIBUTES_ALONE, 0))
+
+    def drop_name(self, nodeid: int, name: bytes) -> None:
+        """Have the kernel look `name` of the directory up again.
+
+        It waits for the directory's lock, whose holder may wait for us: call it in another thread.
+        """
+        notice = protocol.INVAL_ENTRY_OUT.pack(nodeid, len(name), 0) + name + b"\0"
+        self._notify(Notify.INVAL_ENTRY, notice)
+
+    def _notify(self, code: Notify, notice: bytes) -> None:
+        self._send([protocol.OUT_HEADER.pack(_OUT_HEADER_BYTES + len(notice), code, 0), notice])
+
+    def _send(self, parts: list[bytes | bytearray | memoryview]) -> None:
+        try:
+            os.writev(self.fd, parts)
+        except OSError as error:
+            # the connection is over, or whoever asked is gone; of a notice, that the kernel doesn't know the node
+            if error.errno not in (errno.ENOENT, errno.ENODEV, errno.ENOTDIR):
+                raise
+
+
+def parse(message: memoryview) -> Request:
+    """The request in `message`. Raises EndedError: it can't be one, so nobody knows what comes next."""
+    if len(message) < _HEADER_BYTES:
+        raise EndedError("a request without header")
+    size, opcode, unique, nodeid, uid, gid, pid = protocol.IN_HEADER.unpack_from(message)
+    if size != len(message):
+        raise EndedError(f"a request of {size} bytes in a message of {len(message)}")
+    return Request(opcode, unique, nodeid, uid, gid, pid, message[_HEADER_BYTES:])

@@ -1,0 +1,172 @@
+"""Requests on open files."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from unionfs.core.inodes import File, Handle
+from unionfs.core.ops import create, files, inode_flags, space, tmpfile
+from unionfs.core.work import Steps
+from unionfs.fuse.direct import data, protocol
+from unionfs.fuse.direct.mount import EMPTY, Mount, Table, refuse_for_ever
+from unionfs.fuse.direct.protocol import Opcode
+from unionfs.fuse.direct.request import Request
+from unionfs.fuse.direct.tasks import Answer
+
+_LARGEST_COUNT = 0x7FFFF000  # MAX_RW_COUNT of include/linux/fs.h, which fits write_out
+
+
+def open_(mount: Mount, request: Request) -> Steps[Answer]:
+    flags, open_flags = request.fields(protocol.OPEN_IN)
+    node = mount.node(request.nodeid)
+    fh = yield from files.open_file(mount.union, node, flags, request.caller())
+    with _closed_on_error(mount, fh):
+        if open_flags & protocol.OPEN_KILL_SUIDGID and isinstance(node, File) and node.set_id:
+            files.drop_set_id(mount.union, node)
+        return _opened(mount, fh)
+
+
+def create_(mount: Mount, request: Request) -> Answer:
+    flags, mode, umask, _ = request.fields(protocol.CREATE_IN)
+    name, parent = request.name(protocol.CREATE_IN.size), mount.node(request.nodeid)
+    fh, found = create.create(mount.union, parent, name, mode, flags, request.caller(umask))
+    with _closed_on_error(mount, fh):
+        opened = _opened(mount, fh)
+    return mount.told(found) + opened
+
+
+def tmpfile_(mount: Mount, request: Request) -> Answer:
+    flags, mode, umask, _ = request.fields(protocol.CREATE_IN)
+    parent = mount.node(request.nodeid)
+    fh, found = tmpfile.tmpfile(mount.union, parent, mode, flags, request.caller(umask))
+    with _closed_on_error(mount, fh):
+        opened = _opened(mount, fh)
+    return mount.told(found) + opened
+
+
+@contextmanager
+def _closed_on_error(mount: Mount, fh: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError:
+        files.release(mount.union, fh)
+        raise
+
+
+def _opened(mount: Mount, fh: int) -> bytes:
+    how = mount.passthrough.open(mount.union.handles[fh])
+    return protocol.OPEN_OUT.pack(fh, how.flags, how.backing_id)
+
+
+def release(mount: Mount, request: Request) -> Answer:
+    (fh,) = request.fields(protocol.RELEASE_IN)
+    mount.passthrough.release(mount.handle(fh))
+    files.release(mount.union, fh)
+    return EMPTY
+
+
+def flush(mount: Mount, request: Request) -> Answer:
+    raise refuse_for_ever()
+
+
+def read(mount: Mount, request: Request) -> Answer | Steps[Answer]:
+    fh, offset, size = request.fields(protocol.READ_IN)
+    return data.read(mount.handle(fh), offset, size)
+
+
+def write(mount: Mount, request: Request) -> Answer | Steps[Answer]:
+    fh, offset, size, flags = request.fields(protocol.WRITE_IN)
+    handle = mount.handle(fh)
+    content = request.data(protocol.WRITE_IN.size, size)
+    kills = handle.node.set_id if flags & protocol.WRITE_KILL_SUIDGID else handle.kill_priv and not mount.kills_by_flag
+    if kills:
+        files.kill_priv(mount.union, handle)
+    return data.write(handle, offset, content)
+
+
+def fsync(mount: Mount, request: Request) -> Steps[Answer]:
+    fh, flags = request.fields(protocol.FSYNC_IN)
+    if mount.refuses_sync:
+        raise refuse_for_ever()
+    mount.handle(fh)
+    yield from files.fsync(mount.union, fh, bool(flags & protocol.FSYNC_FDATASYNC))
+    return EMPTY
+
+
+def lseek(mount: Mount, request: Request) -> Answer:
+    fh, offset, whence = request.fields(protocol.LSEEK_IN)
+    return protocol.LSEEK_OUT.pack(os.lseek(mount.handle(fh).fd, offset, whence))
+
+
+def fallocate(mount: Mount, request: Request) -> Steps[Answer]:
+    fh, offset, length, mode = request.fields(protocol.FALLOCATE_IN)
+    yield from space.fallocate(mount.union, _writable(mount, fh), mode, offset, length)
+    return EMPTY
+
+
+def copy_file_range(mount: Mount, request: Request) -> Steps[Answer]:
+    copied = yield from _copy_range(mount, request, _LARGEST_COUNT)
+    return protocol.WRITE_OUT.pack(copied)
+
+
+def copy_file_range_64(mount: Mount, request: Request) -> Steps[Answer]:
+    copied = yield from _copy_range(mount, request, _LARGEST_COUNT)
+    return protocol.COPY_FILE_RANGE_OUT.pack(copied)
+
+
+def _copy_range(mount: Mount, request: Request, limit: int) -> Steps[int]:
+    source, source_offset, _, target, target_offset, length, flags = request.fields(protocol.COPY_FILE_RANGE_IN)
+    if flags:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    reader, writer = mount.handle(source), _writable(mount, target)
+    return space.copy_file_range(mount.union, reader, source_offset, writer, target_offset, min(length, limit))
+
+
+def _writable(mount: Mount, fh: int) -> Handle:
+    """The handle, ready to have its content changed. Raises OSError: EBADF."""
+    handle = mount.handle(fh)
+    if handle.flags & os.O_ACCMODE == os.O_RDONLY:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    if handle.kill_priv:
+        files.kill_priv(mount.union, handle)
+    return handle
+
+
+def ioctl(mount: Mount, request: Request) -> Steps[Answer]:
+    _, _, command, in_size, out_size = request.fields(protocol.IOCTL_IN)
+    argument = bytes(request.data(protocol.IOCTL_IN.size, in_size))
+    node = mount.node(request.nodeid)
+    if command in inode_flags.GETTERS:
+        answer = inode_flags.get(mount.union, node, command)
+    elif command in inode_flags.SETTERS:
+        yield from inode_flags.set(mount.union, node, command, argument)
+        answer = b""
+    else:
+        raise OSError(errno.ENOTTY, os.strerror(errno.ENOTTY))
+    return protocol.IOCTL_OUT.pack(0, 0, 0, 0) + answer[:out_size]
+
+
+def syncfs(mount: Mount, request: Request) -> Steps[Answer]:
+    if mount.refuses_sync:
+        raise refuse_for_ever()
+    yield from space.syncfs(mount.union)
+    return EMPTY
+
+
+HANDLERS: Table = {
+    Opcode.OPEN: open_,
+    Opcode.CREATE: create_,
+    Opcode.TMPFILE: tmpfile_,
+    Opcode.RELEASE: release,
+    Opcode.FLUSH: flush,
+    Opcode.READ: read,
+    Opcode.WRITE: write,
+    Opcode.FSYNC: fsync,
+    Opcode.LSEEK: lseek,
+    Opcode.FALLOCATE: fallocate,
+    Opcode.COPY_FILE_RANGE: copy_file_range,
+    Opcode.COPY_FILE_RANGE_64: copy_file_range_64,
+    Opcode.IOCTL: ioctl,
+    Opcode.SYNCFS: syncfs,
+}

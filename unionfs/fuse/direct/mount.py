@@ -1,0 +1,79 @@
+"""What the handlers of one mount share."""
+
+import errno
+import os
+from typing import Protocol
+
+from unionfs.core.inodes import Handle, Node
+from unionfs.core.model import StatLike
+from unionfs.core.union import Union
+from unionfs.core.work import Steps
+from unionfs.fuse.direct import protocol
+from unionfs.fuse.direct.passthrough import Passthrough
+from unionfs.fuse.direct.protocol import Init
+from unionfs.fuse.direct.replies import Replies
+from unionfs.fuse.direct.request import Request
+from unionfs.fuse.direct.session import Session
+from unionfs.fuse.direct.tasks import Answer
+
+
+class Mount:
+    """One mount: the union, what was agreed with the kernel, and where nodes and handles are found."""
+
+    def __init__(self, union: Union, session: Session, passthrough: Passthrough, timeout_s: float) -> None:
+        self.union = union
+        self.features: Init = session.features
+        self.minor = session.minor
+        self.passthrough = passthrough
+        self.replies = Replies(timeout_s)
+        self.refuses_sync = union.options.volatile
+        self.kills_by_flag = Init.HANDLE_KILLPRIV_V2 in session.features
+        """Whether the kernel says which writes take set-id bits away."""
+
+    def node(self, nodeid: int) -> Node:
+        """Raises OSError: ESTALE."""
+        if nodeid == protocol.ROOT_ID:
+            return self.union.root
+        node = self.union.inodes.get(nodeid)
+        if node is None:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return node
+
+    def nodeid(self, node: Node) -> int:
+        return protocol.ROOT_ID if node is self.union.root else node.ino
+
+    def handle(self, fh: int) -> Handle:
+        """Raises OSError: EBADF."""
+        handle = self.union.handles.get(fh)
+        if handle is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        return handle
+
+    def told(self, found: tuple[Node, StatLike]) -> bytes:
+        """An entry for a reply that tells the kernel of a name: it will forget the node one day."""
+        node, st = found
+        node.lookups += 1
+        return self.replies.entry(self.nodeid(node), node, st)
+
+
+class Handler(Protocol):
+    """Carries out one kind of request.
+
+    What it returns stands behind out_header in the reply; a generator gives that in the end, and yields what is slow.
+    None: there is no reply. What it raises becomes the errno of the reply.
+    """
+
+    def __call__(self, mount: Mount, request: Request, /) -> "Answer | Steps[Answer] | None": ...
+
+
+Table = dict[protocol.Opcode, Handler]
+
+EMPTY = b""
+"""A success that has nothing to say."""
+
+
+def refuse_for_ever() -> OSError:
+    """ENOSYS: the kernel answers all requests of this kind itself from now on."""
+    return OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+

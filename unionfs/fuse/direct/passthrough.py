@@ -1,0 +1,129 @@
+"""Files handed to the kernel: it then reads, writes and maps the layer's file itself, and shares its page cache.
+
+The kernel's rules (fs/fuse/iomode.c, since Linux 6.9): while an inode is open, all who opened it use its page cache
+here, or all are passed through to one backing file; an open that breaks this fails with EIO. Ours:
+
+- A file whose data is in the upper is passed through. One of a lower is read through the page cache here, so that who
+  opened it sees what is written after copy-up; with `shared` it is passed through too.
+- What is already open one way goes on that way: a file that was copied up while somebody reads it stays cached until
+  all have closed it.
+- The kernel opens the path of a backing file anew for each opener, with the opener's flags and our credentials:
+  a file of a lower is registered only if its mount is read-only, as the clones are through which we see layers.
+- A backing id belongs to the file it was made for. It ends with the last who has that open, and is never given out
+  once the node's data is elsewhere.
+"""
+
+import errno
+import fcntl
+import logging
+import os
+from typing import NamedTuple
+
+from unionfs.core.inodes import File, Handle
+from unionfs.fuse.direct import protocol
+from unionfs.fuse.direct.protocol import Fopen
+
+log = logging.getLogger("pyunionfs")
+
+_FOR_ALL = (errno.EPERM, errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL)
+"""Why no file at all can be registered: no privilege in the first user namespace, or nothing was agreed on."""
+
+
+class Opened(NamedTuple):
+    """How a file is to be opened: open_flags and backing_id of open_out."""
+
+    flags: Fopen
+    backing_id: int = 0
+
+
+class _Use:
+    """How a node is open now."""
+
+    __slots__ = ("backing_id", "is_upper", "opens")
+
+    def __init__(self, backing_id: int, *, is_upper: bool) -> None:
+        self.backing_id = backing_id
+        """0: through the page cache here."""
+        self.is_upper = is_upper
+        """Whether the backing file is that of the upper."""
+        self.opens = 0
+
+
+class StaleError(OSError):
+    """The node is passed through to a file of a lower, and has been copied up since."""
+
+
+class Passthrough:
+    """How the files of one mount are open."""
+
+    def __init__(self, device: int, *, enabled: bool, shared: bool) -> None:
+        self._device = device
+        self._enabled = enabled
+        self._shared = shared
+        """Whether files of lowers are passed through too."""
+        self._uses: dict[File, _Use] = {}
+        self._unfit: set[int] = set()
+        """Filesystems (st_dev) whose files the kernel doesn't take."""
+
+    def open(self, handle: Handle) -> Opened:
+        """Count `handle` as open, and tell how. Raises StaleError: it can't be opened under its present nodeid."""
+        node = handle.node
+        use = self._uses.get(node)
+        fresh = use is None
+        if use is None:
+            use = self._uses[node] = _Use(self._register(handle), is_upper=handle.is_upper)
+        elif use.backing_id and use.is_upper != handle.is_upper:
+            raise StaleError(errno.ESTALE, os.strerror(errno.ESTALE))
+        use.opens += 1
+        if use.backing_id:
+            return Opened(Fopen.PASSTHROUGH | Fopen.NOFLUSH, use.backing_id)
+        # what was written past the page cache isn't in it; lower files don't change
+        stale = fresh and self._enabled and handle.is_upper
+        return Opened(Fopen.NOFLUSH if stale else Fopen.NOFLUSH | Fopen.KEEP_CACHE)
+
+    def release(self, handle: Handle) -> None:
+        """`handle` is about to be closed."""
+        use = self._uses.get(handle.node)
+        if use is None:
+            return
+        use.opens -= 1
+        if not use.opens:
+            del self._uses[handle.node]
+            if use.backing_id:
+                self._unregister(use.backing_id)
+
+    def _register(self, handle: Handle) -> int:
+        """A backing id for the file of `handle`, or 0 if it is to be cached."""
+        if not self._enabled or not (handle.is_upper or self._shared):
+            return 0
+        device = os.fstat(handle.fd).st_dev
+        if device in self._unfit or not (handle.is_upper or _is_on_read_only_mount(handle.fd)):
+            return 0
+        asked = bytearray(protocol.BACKING_MAP.pack(handle.fd, 0, 0))
+        try:
+            return int(fcntl.ioctl(self._device, protocol.DEV_IOC_BACKING_OPEN, asked))
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+                return 0
+            self._give_up(device, error)
+            return 0
+
+    def _give_up(self, device: int, error: OSError) -> None:
+        if error.errno in _FOR_ALL:
+            self._enabled = False
+            log.info("files are read and written by the driver, not passed through: %s", error.strerror)
+        else:
+            self._unfit.add(device)
+            log.info(
+                "files of filesystem %d:%d aren't passed through: %s",
+                os.major(device),
+                os.minor(device),
+                error.strerror,
+            )
+
+    def _unregister(self, backing_id: int) -> None:
+        fcntl.ioctl(self._device, protocol.DEV_IOC_BACKING_CLOSE, bytearray(protocol.BACKING_ID.pack(backing_id)))
+
+
+def _is_on_read_only_mount(fd: int) -> bool:
+    return bool(os.fstatvfs(fd).f_flag & os.ST_RDONLY)

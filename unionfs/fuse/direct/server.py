@@ -1,0 +1,177 @@
+"""The loop: one thread reads requests and answers them; threads of `workers` do what is slow.
+
+The device is polled before it is read. While requests follow one another closely it is polled without sleeping, since
+to be woken on another processor takes as long as four requests.
+"""
+
+import contextlib
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from select import POLLIN, poll
+from types import FrameType
+
+from unionfs.core.union import Union
+from unionfs.fuse import kernel
+from unionfs.fuse.direct import protocol, session
+from unionfs.fuse.direct.device import Device, EndedError
+from unionfs.fuse.direct.dispatch import Dispatcher, Tracer
+from unionfs.fuse.direct.mount import Mount
+from unionfs.fuse.direct.passthrough import Passthrough
+from unionfs.fuse.direct.protocol import Init, Opcode
+from unionfs.fuse.direct.session import Session, Wishes
+from unionfs.fuse.direct.workers import Workers
+from unionfs.fuse.mounting import ENDING_SIGNALS
+from unionfs.linux import mountinfo
+
+log = logging.getLogger("pyunionfs")
+
+_SPIN_S = 40e-6
+"""How long the device is polled without sleeping while requests follow one another: to be woken on another
+processor takes as long as four requests (48 instead of 20 µs each, on 2 processors of a virtual machine)."""
+_BRISK_S = 60e-6
+"""A request that comes sooner than this after the last one is followed by another."""
+_NOTHING = Init(0)
+_STACKED = (b"overlay", b"fuse", b"fuseblk", b"ecryptfs")
+
+
+def serve(
+    union: Union,
+    fd: int,
+    target: bytes | None,
+    *,
+    timeout_s: float,
+    debug: bool,
+    lower_io: str = "auto",
+    refused: Init = _NOTHING,
+) -> None:
+    """Serve the connection `fd` until it ends; `fd` is closed then. Raises OSError: the kernel is too old.
+
+    `lower_io`: "cached", "shared", or "auto", which is shared where nothing can be copied up. `refused`: features to
+    do without, for tests.
+    """
+    server = Server(union, fd, target)
+    shared = lower_io == "shared" or (lower_io == "auto" and union.read_only)
+    wishes = Wishes(union.options.acl and union.options.xattrs, stack_depth(union, shared=shared), refused)
+    try:
+        agreed = server.agree(wishes)
+        if agreed is not None:
+            passthrough = Passthrough(fd, enabled=Init.PASSTHROUGH in agreed.features, shared=shared)
+            server.run(Mount(union, agreed, passthrough, timeout_s), debug=debug)
+    except EndedError:
+        return
+    finally:
+        server.close()
+
+
+class Server:
+    """One connection being served."""
+
+    def __init__(self, union: Union, fd: int, target: bytes | None) -> None:
+        self._device = Device(fd)
+        self._target = target
+        self._workers = Workers()
+        self._ending = False
+        self._poll = poll()
+        self._poll.register(fd, POLLIN)
+        self._poll.register(self._workers.fd, POLLIN)
+
+    def agree(self, wishes: Wishes) -> Session | None:
+        """Answer INIT, or several of them, and return what was agreed. Raises EndedError, UnsupportedKernelError."""
+        while True:
+            self._poll.poll()
+            request = self._device.receive()
+            if request is None or request.opcode != Opcode.INIT:
+                continue
+            fields = request.fields(protocol.INIT_IN)
+            flags2 = request.fields(protocol.INIT_IN_EXT)[0] if fields[3] & Init.INIT_EXT else 0
+            agreed, reply = session.negotiate(*session.parse(fields, flags2), wishes)
+            self._device.reply(request.unique, reply)
+            if agreed is not None:
+                return agreed
+
+    def run(self, mount: Mount, *, debug: bool) -> None:
+        """Answer requests until the connection ends or a signal says so. Raises EndedError."""
+        dispatcher = (Tracer if debug else Dispatcher)(mount, self._device, self._workers)
+        if self._target is not None:
+            target = self._target
+            self._workers.submit(lambda: kernel.set_read_ahead(target), _unheard)
+        with self._signals(dispatcher):
+            self._loop(dispatcher.handle)
+
+    def _loop(self, handle: Callable[..., None]) -> None:
+        """Take requests in turn, and what workers have finished between them."""
+        device, workers, look, now = self._device, self._workers, self._poll.poll, time.monotonic
+        brisk = False
+        while not self._ending:
+            started = now()
+            ready = look(0)
+            if not ready and brisk:
+                deadline = started + _SPIN_S
+                while not ready and now() < deadline:
+                    ready = look(0)
+            if not ready:
+                ready = look()
+                brisk = now() < started + _BRISK_S
+            for fd, _ in ready:
+                if fd == device.fd:
+                    request = device.receive()
+                    if request is not None:
+                        handle(request)
+                else:
+                    workers.collect()
+
+    @contextlib.contextmanager
+    def _signals(self, dispatcher: Dispatcher) -> Iterator[None]:
+        """End on SIGTERM and its kind, by unmounting; tell on SIGUSR1 which requests came."""
+        handlers: dict[signal.Signals, Callable[[int, FrameType | None], object]]
+        handlers = dict.fromkeys(ENDING_SIGNALS, self._end)
+        handlers[signal.SIGUSR1] = lambda *_: log.warning("requests: %s", _shown(dispatcher))
+        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _end(self, *_: object) -> None:
+        """Unmount, in a thread: requests are served meanwhile, as the last unmount writes dirty pages back."""
+        target = self._target
+        if target is None:
+            self._workers.submit(lambda: None, self._stop)  # which wakes the loop
+        else:
+            self._workers.submit(lambda: _unmount(target), self._stop)
+
+    def _stop(self, _: Exception | None) -> None:
+        self._ending = True
+
+    def close(self) -> None:
+        """Drop the connection; a mount that is still there answers ENOTCONN from then on."""
+        self._workers.close()
+        os.close(self._device.fd)
+
+
+def stack_depth(union: Union, *, shared: bool) -> int:
+    """What to say in Wishes: 2 if a layer whose files may be passed through lies on a stacked filesystem itself."""
+    layers = [layer for layer in union.layers if shared or layer.is_upper]
+    if not layers:
+        return 0
+    mounted = [mountinfo.of_device(device) for device in {os.fstat(layer.root).st_dev for layer in layers}]
+    return 2 if any(mount is not None and mount.fstype.split(b".")[0] in _STACKED for mount in mounted) else 1
+
+
+def _shown(dispatcher: Dispatcher) -> str:
+    counted = dispatcher.requests.most_common()
+    return ", ".join(f"{Opcode(opcode).name.lower()} {count}" for opcode, count in counted) or "none"
+
+
+def _unmount(target: bytes) -> None:
+    with contextlib.suppress(OSError):  # somebody else did, or it isn't ours to unmount: the connection ends anyway
+        kernel.unmount(target)
+
+
+def _unheard(_: Exception | None) -> None:
+    """Nobody waits for it."""
