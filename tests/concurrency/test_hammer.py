@@ -17,7 +17,7 @@ pytestmark = [needs.root, pytest.mark.timeout(400)]
 
 PROCESSES = 8
 FUZZED = bool(os.environ.get("PYUNION_FUZZ_EXAMPLES"))
-DURATION_S = 60 if FUZZED else 5
+DURATION_S = 60 if FUZZED else 4
 SEED = time.time_ns() if FUZZED else 1
 KERNEL_OPTIONS = "index=on,redirect_dir=on,xino=on,metacopy=on"
 
@@ -46,7 +46,7 @@ def hammer(root: Path, outside: Path, process: int) -> None:
     (outside / f"{process}").write_text(f"{sharer.logged} {steps}")
 
 
-@pytest.mark.parametrize("options", ["", "metacopy=on"])
+@pytest.mark.parametrize("options", ["binding=direct", "binding=pyfuse3", "binding=direct,metacopy=on"])
 def test_eight_processes_at_once(tmp_path, lowers, union_mount, overlay_mount, options):
     mounted = union_mount(lowers, tmp_path / "upper", options=options)
     outside = tmp_path / "outside"

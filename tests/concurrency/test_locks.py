@@ -12,6 +12,7 @@ import pytest
 from tests.concurrency import workers
 from tests.concurrency.workers import Barrier
 from tests.support import needs
+from tests.support.mounts import MountFactory
 
 pytestmark = [needs.root]
 
@@ -43,7 +44,7 @@ LOCKS = {"flock": flock, "fcntl": posix, "OFD": of_description}
 
 
 @pytest.fixture
-def mount_point(tmp_path, union_mount) -> Path:
+def mount_point(tmp_path: Path, union_mount: MountFactory) -> Path:
     lower = tmp_path / "lower"
     lower.mkdir()
     (lower / "counter").write_bytes(b"0")

@@ -32,7 +32,7 @@ def crowd(request, tmp_path, union_mount) -> Path:
             (layer / f"crowd/stable{number}").touch()
     if request.param == "lower":
         (top / "crowd").rmdir()
-    path = union_mount([top, bottom], tmp_path / "upper").path / "crowd"
+    path: Path = union_mount([top, bottom], tmp_path / "upper").path / "crowd"
     if request.param == "upper":
         path.rmdir()
         path.mkdir()
