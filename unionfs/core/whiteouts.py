@@ -7,6 +7,7 @@ whiteouts at the next mount. Kernel: fs/overlayfs/dir.c:ovl_whiteout(), ovl_remo
 import errno
 import os
 import stat
+from contextlib import suppress
 
 from unionfs.core import tree
 from unionfs.core.dialect import OPAQUE, WH_PREFIX, WHITEOUT
@@ -187,12 +188,9 @@ def _put(union: Union, target: At) -> None:
         union.dialect.set(target, WHITEOUT, b"")
     if union.primitives.hard_links:
         name = workdir.name()
-        try:
+        with suppress(OSError):  # the whiteout is there; without the link the next one is an inode of its own
             os.link(target.name, name, src_dir_fd=target.dirfd, dst_dir_fd=workdir.temporary)
             workdir.whiteout = name
-        except OSError as error:
-            if error.errno not in _CANT_LINK:
-                raise
 
 
 def _upper(union: Union, parent: Dir) -> int:
