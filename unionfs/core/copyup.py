@@ -7,10 +7,11 @@ moment the upper has nothing or all of it. Directories are made empty, parents f
 import errno
 import os
 import stat
+from contextlib import suppress
 
 from unionfs.core import metacopy, override, tree
 from unionfs.core.dialect import IMPURE, NLINK, ORIGIN
-from unionfs.core.inodes import CopyUp, Dir, File, UpperPart, real_id
+from unionfs.core.inodes import CopyUp, Dir, File, Handle, UpperPart, real_id
 from unionfs.core.layer import Layer
 from unionfs.core.override import Owner
 from unionfs.core.union import Union
@@ -43,14 +44,15 @@ def upper_dir(union: Union, node: Dir) -> UpperPart:
     try:
         temporary = workdir.temp(name)
         copy_metadata(union, source, st, temporary, tree.holder(union, node))
-        _set_origin(union, source, st, temporary)
+        _set_origin(union, node, source, st, temporary)
+        real = real_id(temporary.stat())
         _publish(union, name, parent, node.name)
     except OSError:
         workdir.discard(name)
         raise
     part = UpperPart(union.layers[0], node)
     node.parts.insert(0, part)
-    node.real = real_id(os.fstat(union.fds.fd(part)))
+    node.real = real
     union.changed.append(node)
     _name_in_upper(union, node.parent, node.name)
     return part
@@ -62,10 +64,11 @@ def upper_file(union: Union, node: File, size: int | None = None, *, data: bool 
     `size`: only so many bytes of data are needed. Without `data` its metadata will do, where the union keeps files so.
     Concurrent callers make one copy. Raises OSError: EROFS, ENOSPC, EIO, …: the lower object stays visible then.
     """
-    while node.lower is not None or (data and node.data is not None):
+    # who wants metadata alone waits for the data that is on its way: the copy takes the metadata along
+    while node.lower is not None or (node.data is not None and (data or node.copying is not None)):
         if node.copying is None:
-            if node.lower is None:
-                node.copying = metacopy.fill(union, node, size)
+            if node.lower is None and metacopy.has_links(union, node):
+                node.copying = metacopy.fill(union, node)
             else:
                 node.copying = _begin(union, node, size, data=data or not union.metacopy)
         copying = node.copying
@@ -113,7 +116,7 @@ def _begin(union: Union, node: File, size: int | None, *, data: bool) -> CopyUp:
             metacopy.mark(union, temporary, st.st_size)
         if not size:
             copy_metadata(union, source, st, temporary, layer)
-        _set_origin(union, source, st, temporary)
+        _set_origin(union, node, source, st, temporary)
         work = _data_work(union, layer, source, tree.locate_data(union, node), st, temporary, size)
         return CopyUp(name, size, work, lacks_data=regular and not data)
     except OSError:
@@ -214,9 +217,12 @@ def _owner(union: Union, source: At, st: os.stat_result, layer: Layer) -> Owner:
     return union.ids.carried(layer, owner)
 
 
-def _set_origin(union: Union, source: At, st: os.stat_result, temporary: At) -> None:
+def _set_origin(union: Union, node: Dir | File, source: At, st: os.stat_result, temporary: At) -> None:
     """Record where the copy comes from; without xattrs or file handles it is just not recorded."""
-    origin = union.origins.encode(source, st.st_dev)
+    if isinstance(node, File) and node.lower is None:  # its metadata is a copy already
+        origin = union.dialect.get(source, ORIGIN)
+    else:
+        origin = union.origins.encode(source, st.st_dev)
     if origin is not None:
         _set_mark(union, temporary, ORIGIN, origin)
 
@@ -234,16 +240,22 @@ def _publish(union: Union, name: bytes, part: UpperPart, target: bytes) -> None:
     """Rename a temporary to its place in the upper; its directory's times stay as they were."""
     directory = At(union.fds.fd(part))
     st = directory.stat()
-    tree.writable(union).publish(name, At(directory.dirfd, target))
     mark_impure(union, part)
-    directory.utime(st.st_atime_ns, st.st_mtime_ns)
+    tree.writable(union).publish(name, At(directory.dirfd, target))
+    _restore_times(directory, st)
+
+
+def _restore_times(directory: At, st: os.stat_result) -> None:
+    """Best effort, as in the kernel: what moved them is done."""
+    with suppress(OSError):
+        directory.utime(st.st_atime_ns, st.st_mtime_ns)
 
 
 def mark_impure(union: Union, part: UpperPart) -> None:
     """Note that an object in this directory has another inode number than its own: readdir of the kernel asks."""
     if not part.impure:
-        part.impure = True
         _set_mark(union, At(union.fds.fd(part)), IMPURE, b"y")
+        part.impure = True
 
 
 def _commit(union: Union, node: File, copying: CopyUp) -> None:
@@ -252,15 +264,18 @@ def _commit(union: Union, node: File, copying: CopyUp) -> None:
     temporary = workdir.temp(copying.temporary)
     held = -1
     index_name = None
+    reopened: dict[Handle, int] = {}
     try:
         lower = tree.locate(union, node).stat()
         links = lower.st_nlink + node.nlink_diff
         upper = temporary.stat()
         others = links - bool(node.names) - _INDEXED
         if node.link_name is not None and links > 0 and union.primitives.hard_links:
-            _set_mark(union, temporary, NLINK, b"U%+d" % others)
-            os.link(temporary.name, node.link_name, src_dir_fd=temporary.dirfd, dst_dir_fd=workdir.index)
+            _set_mark(union, temporary, NLINK, b"L%+d" % node.nlink_diff)
+            _enter_index(temporary, At(workdir.index, node.link_name))
             index_name = node.link_name
+        if not copying.lacks_data:
+            reopened = tree.reopened(node, temporary)
         if node.names:
             parent, name = node.names[0]
             _publish(union, copying.temporary, upper_dir(union, parent), name)
@@ -270,9 +285,13 @@ def _commit(union: Union, node: File, copying: CopyUp) -> None:
             workdir.discard(copying.temporary)
     except OSError:
         workdir.discard(copying.temporary)
+        tree.close(reopened)
         if index_name is not None:
-            os.unlink(index_name, dir_fd=workdir.index)
+            with suppress(OSError):
+                os.unlink(index_name, dir_fd=workdir.index)
         raise
+    if node.fd >= 0:
+        os.close(node.fd)
     node.fd = held
     node.data = (node.data or node.lower) if copying.lacks_data else None
     node.lower = None
@@ -283,12 +302,27 @@ def _commit(union: Union, node: File, copying: CopyUp) -> None:
         workdir.lose_links(node.link_name, 0)
         node.link_name = None
     union.changed.append(node)
-    if node.data is None:
-        tree.turn_handles(union, node)
+    tree.turn_handles(reopened)
+
+
+def _enter_index(temporary: At, entry: At) -> None:
+    """Link the copy of a lower hard link into the index. What a failed copy-up couldn't remove from there goes."""
+    for last in (False, True):
+        try:
+            os.link(temporary.name, entry.name, src_dir_fd=temporary.dirfd, dst_dir_fd=entry.dirfd)
+            return
+        except FileExistsError:
+            if last:
+                raise
+            os.unlink(entry.name, dir_fd=entry.dirfd)
 
 
 def save_nlink(union: Union, node: File) -> None:
-    """Record how many lower names the copied-up hard link `node` still has. Kernel: ovl_set_nlink_upper()."""
+    """Record how many links in the union the lower hard link `node` has beside those in the upper.
+
+    To be done before links in the upper and in the union change together: the record is right before and after.
+    Kernel: fs/overlayfs/util.c:ovl_nlink_start().
+    """
     if node.index_name is not None:
         _set_mark(union, tree.locate(union, node), NLINK, b"U%+d" % node.nlink_diff)
 
@@ -314,8 +348,12 @@ def upper_name(union: Union, parent: Dir, name: bytes, node: File) -> None:
     source = tree.locate(union, node)
     directory = At(target.dirfd)
     st = directory.stat()
+    links = source.stat().st_nlink
+    if node.lower_links:  # right before and after the link; Kernel: ovl_set_nlink_lower()
+        _set_mark(union, source, NLINK, b"L%+d" % (links + node.nlink_diff - node.lower_links))
     os.link(source.name, name, src_dir_fd=source.dirfd, dst_dir_fd=target.dirfd)
-    directory.utime(st.st_atime_ns, st.st_mtime_ns)
+    _restore_times(directory, st)
     node.nlink_diff -= 1
-    save_nlink(union, node)
+    if not node.lower_links:
+        save_nlink(union, node)
     _name_in_upper(union, parent, name)

@@ -142,6 +142,7 @@ class File(Node):
         "kind",
         "link_name",
         "lower",
+        "lower_links",
         "names",
         "nlink_diff",
         "set_id",
@@ -161,6 +162,8 @@ class File(Node):
         """Its name in the index of workdir: a copied-up lower hard link, some of whose names may be lower still."""
         self.link_name: bytes | None = None
         """What a lower object with several links is called in the index of workdir, now or when it is copied up."""
+        self.lower_links = 0
+        """Links of the lower object it comes from; 0: not known."""
         self.fd = -1
         """Open O_PATH descriptor of an upper object of which no name is known."""
         self.nlink_diff = 0

@@ -23,14 +23,20 @@ def mark(union: Union, temporary: At, size: int) -> None:
     union.dialect.set(temporary, METACOPY, b"")
 
 
-def fill(union: Union, node: File, size: int | None) -> CopyUp:
-    """The copying of data into the upper's `node` in place; only the first `size` bytes if they will do.
+def has_links(union: Union, node: File) -> bool:
+    """Whether the upper's `node` has other links than one name, so that no whole copy can take its place."""
+    return not node.names or node.index_name is not None or tree.locate(union, node).stat().st_nlink > 1
 
-    Until `filled` the mark stays, so a crash leaves the lower data visible. Kernel: ovl_copy_up_meta_inode_data().
+
+def fill(union: Union, node: File) -> CopyUp:
+    """The copying of data into the upper's `node` in place.
+
+    Until `filled` the mark stays, so a crash leaves the lower data visible, but perhaps new times and no capability.
+    Kernel: ovl_copy_up_meta_inode_data().
     """
     place = tree.locate(union, node)
     st = place.stat()
-    size = st.st_size if size is None else min(size, st.st_size)
+    size = st.st_size
     reader = tree.locate_data(union, node).open(os.O_RDONLY)
     try:
         writer = place.open(os.O_WRONLY)
@@ -65,13 +71,19 @@ def fill(union: Union, node: File, size: int | None) -> CopyUp:
 
 
 def filled(union: Union, node: File) -> None:
-    """`node` has its data now."""
+    """`node` has its data now. Raises OSError: it is as before."""
     place = tree.locate(union, node)
-    for mark in (METACOPY, REDIRECT):
-        union.dialect.remove(place, mark)
+    reopened = tree.reopened(node, place)
+    try:
+        union.dialect.remove(place, METACOPY)
+    except OSError:
+        tree.close(reopened)
+        raise
+    with suppress(OSError):  # it means nothing now
+        union.dialect.remove(place, REDIRECT)
     node.data = None
     union.changed.append(node)
-    tree.turn_handles(union, node)
+    tree.turn_handles(reopened)
 
 
 def _capability(target: At) -> bytes | None:

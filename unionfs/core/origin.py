@@ -6,6 +6,7 @@ and remount; its hexadecimal form names the shared upper inode of lower hard lin
 workdir (Documentation/filesystems/overlayfs.rst, "Inode properties" and "Index").
 """
 
+import errno
 import os
 import struct
 from typing import NamedTuple
@@ -19,6 +20,7 @@ _HEADER = struct.Struct("<BBBBB16s")  # version, magic, len, flags, type, uuid
 _BIG_ENDIAN = 1
 _FLAGS_KNOWN = 0x7
 _WITHOUT_UUID = b"f_fsid\0\0"
+_NO_HANDLES = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EOVERFLOW, errno.EINVAL)
 
 
 # Where the inode's number is in a file handle, by (type, length): ext4 and others, tmpfs, XFS, Btrfs
@@ -36,6 +38,8 @@ class Source(NamedTuple):
     real: RealId
     kind: int
     """S_IFMT of its mode; 0 where that couldn't be looked at."""
+    links: int = 0
+    """Its st_nlink; 0 as before."""
 
 
 class Origins:
@@ -63,13 +67,18 @@ class Origins:
             self._filesystems[uuid] = fd, device
 
     def encode(self, place: At, device: int) -> bytes | None:
-        """The origin that means the lower object at `place`, or None where its filesystem has no handles."""
+        """The origin that means the lower object at `place`, or None where its filesystem has no handles.
+
+        Raises OSError: EIO and others by which a copy would lose its number, or hard links each other.
+        """
         uuid = self._uuids.get(device)
         if uuid is None:
             return None
         try:
             handle = fsops.name_to_handle(place.dirfd, place.name)
-        except OSError:
+        except OSError as error:
+            if error.errno not in _NO_HANDLES:
+                raise
             return None
         return _HEADER.pack(0, _MAGIC, _HEADER.size + len(handle.fid), 0, handle.type, uuid) + handle.fid
 
@@ -77,6 +86,7 @@ class Origins:
         """The object that `origin` means, or None: another machine's, deleted, or malformed.
 
         Where handles may not be opened (user namespaces) the number in it is believed: it is only shown.
+        Raises OSError: EIO and others by which the object's number would change.
         """
         if len(origin) < _HEADER.size:
             return None
@@ -92,13 +102,15 @@ class Origins:
         except PermissionError:
             layout = _NUMBERS.get((kind, len(fid)))
             return Source((device, layout.unpack(fid)[0]), 0) if layout is not None else None
-        except OSError:
+        except OSError as error:
+            if error.errno not in (*_NO_HANDLES, errno.ESTALE, errno.ENOENT):
+                raise
             return None
         try:
             st = os.fstat(fd)
         finally:
             os.close(fd)
-        return Source(real_id(st), kind_of(st))
+        return Source(real_id(st), kind_of(st), st.st_nlink)
 
     @property
     def descriptors(self) -> list[int]:

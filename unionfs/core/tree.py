@@ -10,6 +10,7 @@ from unionfs.core.index import DirIndex
 from unionfs.core.inodes import Dir, File, Handle, Node, RealId, UpperPart, kind_of, real_id
 from unionfs.core.layer import DirPart, Layer
 from unionfs.core.model import Caller, Stat, StatLike
+from unionfs.core.origin import Source
 from unionfs.core.override import Owner
 from unionfs.core.stack import Found, find
 from unionfs.core.union import Union
@@ -161,30 +162,31 @@ def _upper_file(union: Union, place: At, found: Found) -> File:
     origin = union.dialect.get(place, ORIGIN)
     if origin is None and st.st_nlink > 1 and union.workdir is not None and not union.dialect.prefix:
         origin = union.workdir.origin_of(st.st_ino)
-    shown = _source(union, origin, st)
-    used = union.inodes.get(union.inodes.number(shown))
+    source = _source(union, origin, st)
+    used = union.inodes.get(union.inodes.number(source.real))
     if isinstance(used, File) and used.real == real:
         return used
-    node = File(_free_number(union, shown), real, kind_of(st))
+    node = File(_free_number(union, source.real), real, kind_of(st))
     node.data = found.data
-    union.inodes.add(node)
+    node.lower_links = source.links
     if origin is not None and st.st_nlink > 1 and union.workdir is not None:
         index_name = origin.hex().encode()
         indexed = _stat(At(union.workdir.index, index_name))
         if indexed is not None and real_id(indexed) == real:
             node.index_name = index_name
-            node.nlink_diff = _read_nlink_diff(union, place)
+            node.nlink_diff = _read_nlink_diff(union, place, st.st_nlink, node.lower_links)
+    union.inodes.add(node)
     return node
 
 
 def _origin(union: Union, place: At, st: os.stat_result) -> RealId:
     """What the upper's object at `place` was copied from, or itself."""
-    return _source(union, union.dialect.get(place, ORIGIN), st)
+    return _source(union, union.dialect.get(place, ORIGIN), st).real
 
 
-def _source(union: Union, origin: bytes | None, st: os.stat_result) -> RealId:
+def _source(union: Union, origin: bytes | None, st: os.stat_result) -> Source:
     source = union.origins.decode(origin) if origin is not None else None
-    return source.real if source is not None and source.kind in (0, kind_of(st)) else real_id(st)
+    return source if source is not None and source.kind in (0, kind_of(st)) else Source(real_id(st), kind_of(st))
 
 
 def _lower_file(union: Union, place: At, found: Found) -> File:
@@ -194,21 +196,24 @@ def _lower_file(union: Union, place: At, found: Found) -> File:
     if isinstance(used, File) and (used.real == real or used.index_name is not None):
         return used
     node = File(_free_number(union, real), real, kind_of(found.st))
-    union.inodes.add(node)
+    node.lower_links = found.st.st_nlink
     if found.st.st_nlink > 1 and union.workdir is not None:
         index_name = hard_link_name(union, place, real)
         indexed = _stat(At(union.workdir.index, index_name))
         if indexed is not None:
             node.real = real_id(indexed)
             node.index_name = index_name
-            node.nlink_diff = _read_nlink_diff(union, At(union.workdir.index, index_name))
-            if union.dialect.lacks_data(At(union.workdir.index, index_name), indexed):
+            place_indexed = At(union.workdir.index, index_name)
+            node.nlink_diff = _read_nlink_diff(union, place_indexed, indexed.st_nlink, node.lower_links)
+            if union.dialect.lacks_data(place_indexed, indexed):
                 node.data = found.data or (found.part, place.name)
+            union.inodes.add(node)
             return node
         node.link_name = index_name
         node.nlink_diff = -union.workdir.lost_links.get(index_name, 0)
     node.lower = found.part, place.name
     node.data = found.data
+    union.inodes.add(node)
     return node
 
 
@@ -263,14 +268,20 @@ def name_removed(union: Union, node: File, parent: Dir, name: bytes, held: int) 
 
 
 def _leave_index(union: Union, node: File) -> None:
-    """Take a lower hard link out of the index when its last name in the union is gone. Kernel: ovl_cleanup_index()."""
+    """Take a lower hard link out of the index when its last name in the union is gone. Kernel: ovl_cleanup_index().
+
+    Never fails: the name is gone, and an object in the index that has no name harms nobody.
+    """
     index = writable(union).index
     assert node.index_name is not None
     place = At(index, node.index_name)
-    if place.stat().st_nlink + node.nlink_diff > 0:
+    try:
+        if place.stat().st_nlink + node.nlink_diff > 0:
+            return
+        node.fd = place.open(os.O_PATH)
+        os.unlink(node.index_name, dir_fd=index)
+    except OSError:
         return
-    node.fd = place.open(os.O_PATH)
-    os.unlink(node.index_name, dir_fd=index)
     node.index_name = None
     node.nlink_diff = 0
 
@@ -284,18 +295,22 @@ def bury(union: Union, node: Dir) -> None:
     forget(union, node)
 
 
-def _read_nlink_diff(union: Union, place: At) -> int:
-    """What the nlink xattr adds to the links of the upper object: `U+N`. Kernel: ovl_get_nlink().
+def _read_nlink_diff(union: Union, place: At, links: int, lower_links: int) -> int:
+    """What the nlink xattr adds to the `links` of the upper object at `place`. Kernel: ovl_get_nlink().
 
-    Without it, the one in the index at least isn't a name.
+    `U+N` adds N to them, `L+N` to those of the lower object (0: not known). Without it, the one in the index at least
+    isn't a name.
     """
     value = union.dialect.get(place, NLINK)
-    if value is None or not value.startswith((b"U+", b"U-")):
+    if value is None or not value.startswith((b"U+", b"U-", b"L+", b"L-")):
         return -1
     try:
-        return int(value[1:])
+        diff = int(value[1:])
     except ValueError:
         return -1
+    if value.startswith(b"U"):
+        return diff
+    return lower_links + diff - links if lower_links else -1
 
 
 def locate(union: Union, node: Node) -> At:
@@ -328,14 +343,31 @@ def locate_data(union: Union, node: File) -> At:
     return At(union.fds.fd(part), name)
 
 
-def turn_handles(union: Union, node: File) -> None:
+def reopened(node: File, place: At) -> dict[Handle, int]:
+    """`place`, the copy of `node`, opened once for each handle on the lower file. Raises OSError; none is open then."""
+    opened: dict[Handle, int] = {}
+    try:
+        for handle in node.handles:
+            if not handle.is_upper:
+                opened[handle] = place.open(handle.flags & ~(os.O_CREAT | os.O_EXCL | os.O_TRUNC))
+    except OSError:
+        close(opened)
+        raise
+    return opened
+
+
+def close(opened: dict[Handle, int]) -> None:
+    """Close what `reopened` opened."""
+    for fd in opened.values():
+        os.close(fd)
+
+
+def turn_handles(reopened: dict[Handle, int]) -> None:
     """Put the file of the upper behind the descriptors of those who opened the lower one: they see later writes."""
-    for handle in node.handles:
-        if not handle.is_upper:
-            fd = locate(union, node).open(handle.flags & ~(os.O_CREAT | os.O_EXCL | os.O_TRUNC))
-            os.dup2(fd, handle.fd, inheritable=False)
-            os.close(fd)
-            handle.is_upper = True
+    for handle, fd in reopened.items():
+        os.dup2(fd, handle.fd, inheritable=False)
+        os.close(fd)
+        handle.is_upper = True
 
 
 def attr(union: Union, node: Node) -> StatLike:

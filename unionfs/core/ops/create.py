@@ -94,10 +94,11 @@ def link(union: Union, node: Node, newparent: Node, newname: bytes) -> Steps[tup
         )
 
     part = copyup.upper_dir(union, directory)
-    _place(union, directory, part, newname, make, None, is_dir=False)
-    tree.add_name(node, directory, newname)
+    copyup.save_nlink(union, node)
     if node.ino != union.inodes.number(node.real):
         copyup.mark_impure(union, part)
+    _place(union, directory, part, newname, make, None, is_dir=False)
+    tree.add_name(node, directory, newname)
     return node, tree.attr(union, node)
 
 

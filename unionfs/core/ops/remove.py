@@ -21,6 +21,7 @@ def unlink(union: Union, parent: Node, name: bytes) -> None:
     part = copyup.upper_dir(union, directory)
     if node.index_name is not None:
         copyup.upper_name(union, directory, name, node)  # so that links in the upper and in the union go together
+        copyup.save_nlink(union, node)
     held = tree.hold(union, node)
     try:
         if tree.has_lower(union, directory, name):

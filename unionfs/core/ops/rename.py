@@ -115,6 +115,8 @@ class _Move:
         for directory, called, moved in ((source, name, node), (target, newname, other)):
             if isinstance(moved, File) and moved.lower is None:
                 copyup.upper_name(union, directory, called, moved)
+        if isinstance(other, File):
+            copyup.save_nlink(union, other)
         copyup.mark_impure(union, target_part)
         self.old = At(union.fds.fd(source_part), name)
         self.new = At(union.fds.fd(target_part), newname)
