@@ -8,16 +8,21 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from tests.differential import filesystems
 from tests.differential.actors import Actor, User
 from tests.differential.stacks import ACLS, Thing, build, contents, modes, names, paths, prune, stacks
 from tests.semantics.sidebyside import KERNEL_OPTIONS, OUR_OPTIONS, Seen, assert_same, look, next_tick_ns
 from tests.support.mounts import Mounted, mount_overlay, mount_union
+
+Filesystem = Callable[[Path], Callable[[], object]]
+"""Mounts something on a new directory, and gives what takes it away again."""
 
 USERS = (User(0, (0,)), User(1000, (1000, 2000)), User(1001, (1001,)))
 UMASK = 0
@@ -41,9 +46,13 @@ keys = st.sampled_from(("user.key", "user.other", "trusted.key", "trusted.overla
 class Side:
     """One file system under test, and the processes that use it."""
 
-    def __init__(self, name: str, place: Path, layers: list[str], options: str) -> None:
+    def __init__(
+        self, name: str, place: Path, layers: list[str], options: dict[str, str], upper_on: Filesystem | None
+    ) -> None:
         self.name = name
         self.options = options
+        self.upper_on = place / "upper-filesystem" if upper_on is not None else place
+        self.unmount_upper = upper_on(self.upper_on) if upper_on is not None else None
         self.place = place
         self.layers = [place / layer for layer in layers]
         self.started_ns = next_tick_ns(place.parent)
@@ -53,9 +62,8 @@ class Side:
     def mount(self, name: str) -> Mounted:
         """Mount this side's stack as the file system `name` does."""
         mount, options = MOUNTS[name]
-        place = self.place
-        options += self.options
-        return mount(self.layers, place / "upper", workdir=place / "work", at=place / "at", options=options)
+        upper, work = self.upper_on / "upper", self.upper_on / "work"
+        return mount(self.layers, upper, workdir=work, at=self.place / "at", options=options + self.options[name])
 
     def look(self) -> Seen:
         """The whole tree."""
@@ -83,6 +91,8 @@ class Side:
         finally:
             for actor in self.actors:
                 actor.close()
+            if self.unmount_upper is not None:
+                self.unmount_upper()
 
 
 class Differential(RuleBasedStateMachine):
@@ -93,6 +103,15 @@ class Differential(RuleBasedStateMachine):
     """Further ones, for both sides."""
     times = True
     """Whether times of modification are compared."""
+    xattrs = True
+    opaque = True
+    """Whether layers have opaque directories, marked by trusted.overlay.opaque."""
+    wh_names = True
+    """Whether names may begin with `.wh.`."""
+    our_options = ""
+    """Further ones for our side."""
+    upper_on: Filesystem | None = None
+    """The kind of filesystem that our upper is on, which then the kernel can't mount; None: that of everything."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -104,11 +123,23 @@ class Differential(RuleBasedStateMachine):
     def set_up(self, stack: list[list[Thing]]) -> None:
         layers = [f"layer{index}" for index in range(len(stack) + 1)]
         for layer, things in zip(layers, [*stack, []], strict=True):
-            build(self.top / "built" / layer, [thing for thing in things if self.hard_links or thing.kind != "link"])
+            build(self.top / "built" / layer, [thing for thing in things if self.may_be(thing)])
         self.prune([self.top / "built" / layer for layer in layers])
         for name in MOUNTS:
             subprocess.run(["cp", "-a", self.top / "built", self.top / name], check=True)
-            self.sides.append(Side(name, self.top / name, layers, self.options))
+            options = {"kernel": self.options, "ours": self.options + self.our_options}
+            upper_on = type(self).upper_on if name == "ours" else None
+            self.sides.append(Side(name, self.top / name, layers, options, upper_on))
+
+    def may_be(self, thing: Thing) -> bool:
+        """Whether a layer may have it."""
+        return thing.kind not in self.left_out() and (self.wh_names or not _has_wh_name(thing.path))
+
+    def left_out(self) -> set[str]:
+        """Kinds of things that no layer has."""
+        left_out = set() if self.hard_links else {"link"}
+        left_out |= set() if self.opaque else {"opaque"}
+        return left_out if self.xattrs else left_out | {"xattr", "acl", "default"}
 
     def prune(self, layers: list[Path]) -> None:
         """Take out the whiteouts that hide nothing."""
@@ -131,6 +162,8 @@ class Differential(RuleBasedStateMachine):
 
     def both(self, user: int, call: str, *arguments: Any) -> None:
         """Make one call on both sides. Arguments that are tuples are paths."""
+        if not self.wh_names and any(_has_wh_name(value) for value in arguments if isinstance(value, tuple)):
+            return
         answers = {}
         for side in self.sides:
             root = os.fsencode(side.mounted.path)
@@ -154,7 +187,7 @@ class Differential(RuleBasedStateMachine):
         for side in self.sides:
             before = side.look()
             side.unmount()
-            for name in MOUNTS:
+            for name in MOUNTS if type(self).upper_on is None else [side.name]:
                 side.mounted = side.mount(name)
                 # the kernel doesn't read our count of deleted names of a lower hard link
                 nlink = frozenset({"nlink"}) if (name, side.name) == ("kernel", "ours") else frozenset()
@@ -236,15 +269,18 @@ class Differential(RuleBasedStateMachine):
 
     @rule(user=users, path=paths, key=keys, value=contents, flags=xattr_flags)
     def set_xattr(self, user: int, path: tuple[bytes, ...], key: str, value: bytes, flags: int) -> None:
-        self.both(user, "setxattr", path, key, value[:100], flags)
+        if self.xattrs:
+            self.both(user, "setxattr", path, key, value[:100], flags)
 
     @rule(user=users, path=paths, kind=st.sampled_from(("access", "default")), value=st.sampled_from(ACLS))
     def set_acl(self, user: int, path: tuple[bytes, ...], kind: str, value: bytes) -> None:
-        self.both(user, "setxattr", path, f"system.posix_acl_{kind}", value, 0)
+        if self.xattrs:
+            self.both(user, "setxattr", path, f"system.posix_acl_{kind}", value, 0)
 
     @rule(user=users, path=paths, key=keys)
     def remove_xattr(self, user: int, path: tuple[bytes, ...], key: str) -> None:
-        self.both(user, "removexattr", path, key)
+        if self.xattrs:
+            self.both(user, "removexattr", path, key)
 
     # Open files
 
@@ -285,6 +321,10 @@ class Differential(RuleBasedStateMachine):
         self.compare_remounted()
 
 
+def _has_wh_name(path: tuple[bytes, ...]) -> bool:
+    return any(name.startswith(b".wh.") for name in path)
+
+
 class Layered(Differential):
     """The same, where each side's upper becomes one of its lower layers from time to time.
 
@@ -306,3 +346,38 @@ class Metacopy(Layered):
 
     options = ",metacopy=on"
     times = False  # the kernel's filling in of the data changes them, ours doesn't
+
+
+class CopyingRename(Differential):
+    """Where directories with lower content are renamed by copying."""
+
+    our_options = ",rename=copy"
+
+
+class UserXattr(Differential):
+    """Where the marks are user.overlay.*, as in a user namespace."""
+
+    our_options = ",userxattr"
+    opaque = False
+    upper_on = staticmethod(filesystems.same)
+
+
+class OnRamfs(Differential):
+    """Where the upper has no xattrs, so no redirects, opaque marks or origins, and no RENAME_WHITEOUT."""
+
+    our_options = ",dialect=auto"
+    wh_names = False
+    upper_on = staticmethod(filesystems.ramfs)
+    xattrs = False
+
+
+class OnOverlay(Differential):
+    """Where the upper is on a kernel overlay: no char 0:0, no RENAME_WHITEOUT, no file handles."""
+
+    upper_on = staticmethod(filesystems.overlay)
+
+
+class OnOurs(Differential):
+    """Where the upper is on a union of ours."""
+
+    upper_on = staticmethod(filesystems.ours)

@@ -4,7 +4,7 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-from tests.differential.machine import Differential, Layered, Metacopy
+from tests.differential import machine
 from tests.support import needs
 
 pytestmark = [needs.root]
@@ -12,7 +12,7 @@ pytestmark = [needs.root]
 EXAMPLES = int(os.environ.get("PYUNION_FUZZ_EXAMPLES", "0"))
 
 SETTINGS = settings(
-    max_examples=EXAMPLES or 15,
+    max_examples=EXAMPLES or 8,
     stateful_step_count=50,
     deadline=None,
     derandomize=not EXAMPLES,
@@ -21,9 +21,15 @@ SETTINGS = settings(
     print_blob=False,
 )
 
-TestDifferential = Differential.TestCase
-TestDifferential.settings = SETTINGS
-TestLayered = Layered.TestCase
-TestLayered.settings = SETTINGS
-TestMetacopy = Metacopy.TestCase
-TestMetacopy.settings = SETTINGS
+for kind in (
+    machine.Differential,
+    machine.Layered,
+    machine.Metacopy,
+    machine.CopyingRename,
+    machine.UserXattr,
+    machine.OnRamfs,
+    machine.OnOverlay,
+    machine.OnOurs,
+):
+    kind.TestCase.settings = SETTINGS
+    globals()[f"Test{kind.__name__}"] = kind.TestCase

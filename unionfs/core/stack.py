@@ -105,7 +105,7 @@ def _follow(fds: DirFds, dialect: Dialect, part: DirPart, names: Sequence[bytes]
         st = _stat(place)
         if st is None:
             # `.wh.` names count on the way to a redirect; for a plain name the index has seen them
-            stop = stop or (last > 0 and dialect.wh_names and _stat(At(fd, WH_PREFIX + name)) is not None)
+            stop = stop or (last > 0 and dialect.wh_names and _is_deleted(fd, name))
             return _Step(None, part, None, below, from_root, stop)
         if not stat.S_ISDIR(st.st_mode):
             if depth < last or part.is_whiteout(place, st, dialect):
@@ -119,7 +119,7 @@ def _follow(fds: DirFds, dialect: Dialect, part: DirPart, names: Sequence[bytes]
                     from_root, stop = True, False
             return _Step(st, part, None, below, from_root, stop, lacks_data=True)
         marks = NO_MARKS if is_bottom else dialect.marks(place)
-        if marks.opaque or (dialect.wh_names and not is_bottom and _stat(At(fd, WH_PREFIX + name)) is not None):
+        if marks.opaque or (dialect.wh_names and not is_bottom and _is_deleted(fd, name)):
             stop = True
         elif marks.redirect is not None:
             below = _redirected(below, last - depth, marks.redirect)
@@ -141,6 +141,16 @@ def _redirected(names: Sequence[bytes], after: int, redirect: bytes) -> Sequence
 
 def _join(path: bytes, name: bytes) -> bytes:
     return path + b"/" + name if path else name
+
+
+def _is_deleted(fd: int, name: bytes) -> bool:
+    """Whether the directory has a `.wh.` file for `name`."""
+    try:
+        return _stat(At(fd, WH_PREFIX + name)) is not None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise
 
 
 def _stat(place: At) -> os.stat_result | None:

@@ -84,7 +84,13 @@ def _truncate(union: Union, node: Node, place: At, size: int, caller: Caller, ha
 def getxattr(union: Union, node: Node, key: bytes) -> bytes:
     """The value of the users' xattr `key`. Raises OSError: ENODATA, EOPNOTSUPP."""
     _check_key(union, key)
-    value = tree.locate(union, node).getxattr(_stored(union, key, errno.ENODATA))
+    try:
+        value = tree.locate(union, node).getxattr(_stored(union, key, errno.ENODATA))
+    except OSError as error:
+        if error.errno == errno.EOPNOTSUPP and key.startswith(_ACL_FAMILY):
+            # of a layer without ACLs: to the kernel, EOPNOTSUPP here means that permissions can't be told
+            raise OSError(errno.ENODATA, os.strerror(errno.ENODATA)) from None
+        raise
     if union.ids is None or not key.startswith(_ACL_FAMILY):
         return value
     owner = tree.override_of(union, node) if key == _ACCESS_ACL else None
