@@ -16,7 +16,7 @@ from tests.support.mounts import PYUNIONFS
 
 CHECKOUT = Path(__file__).parents[2]
 RUN_TIMEOUT_S = 100
-APPLETS = ("sh", "cat", "chmod", "echo", "grep", "ln", "ls", "mkdir", "mv", "rm", "stat", "touch")
+APPLETS = ("sh", "cat", "chmod", "chown", "echo", "grep", "ln", "ls", "mkdir", "mv", "rm", "stat", "touch")
 
 CONFIGURATION = """\
 [containers]
@@ -35,13 +35,14 @@ class Engine:
 
     name: str
     top: Path
+    options: tuple[str, ...] = ()
 
     def __call__(self, *arguments: object, ok: bool = True) -> str:
         """Run it; what it printed, standard error included if it may fail."""
         storage = ["--root", self.top / "root", "--runroot", self.top / "run", "--storage-driver", "overlay"]
         program = ["--storage-opt", f"overlay.mount_program={self.top}/pyunionfs"]
         result = subprocess.run(
-            [self.name, *map(str, [*storage, *program, *arguments])],
+            [self.name, *map(str, [*storage, *program, *self.options, *arguments])],
             env={**os.environ, "CONTAINERS_CONF": str(self.top / "containers.conf")},
             cwd=self.top, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False,
         )

@@ -144,3 +144,32 @@ def test_fuse_overlayfs_and_ours_read_the_same_storage(podman: Engine) -> None:
     assert podman("run", "--rm", "localhost/changed", "sh", "-c", listing) == expected
     (podman.top / "pyunionfs").write_text(ours)
     assert podman("run", "--rm", "localhost/changed", "sh", "-c", listing) == expected
+
+
+OWNERS = "stat -c '%u:%g %a' /data/0 /data/1 /made"
+
+
+def test_a_container_whose_ids_are_mapped(podman: Engine) -> None:
+    """This Podman maps the layers by their mount and asks for uidmapping too: everything is mapped once."""
+    maps = ["--uidmap", "0:100000:65536", "--gidmap", "0:100000:65536"]
+    script = f"chown 5:6 /data/0; chmod 4711 /data/0; mkdir /made; chown 7:8 /made; {OWNERS}"
+    wanted = "5:6 4711\n0:0 644\n7:8 755\n"
+    assert podman("run", "--name", "one", *maps, "localhost/box", "sh", "-ec", script) == wanted
+    podman("commit", "--quiet", "one", "localhost/changed")
+    assert podman("run", "--rm", "localhost/changed", "sh", "-c", OWNERS) == wanted
+    assert podman("run", "--rm", *maps, "localhost/changed", "sh", "-c", OWNERS) == wanted
+    podman("rm", "one", ok=False)  # with mapped ids it may find its /dev/shm busy, on any mount program, and does it
+
+
+def test_a_container_whose_owners_are_in_xattrs(podman: Engine) -> None:
+    """force_mask: nothing in the storage is set-id or another's, and the container doesn't notice."""
+    masked = Engine("podman", podman.top, ("--storage-opt", "overlay.force_mask=700"))
+    masked("import", podman.top / "box.tar", "localhost/masked")
+    script = f"chown 5:6 /data/0; chmod 4711 /data/0; mkdir /made; chown 7:8 /made; {OWNERS}"
+    wanted = "5:6 4711\n0:0 644\n7:8 755\n"
+    assert masked("run", "--name", "one", "localhost/masked", "sh", "-ec", script) == wanted
+    masked("commit", "--quiet", "one", "localhost/changed")
+    unpacked = wanted.replace("4711", "711")  # unpacking drops set-id bits from what it writes into the xattr
+    assert masked("run", "--rm", "localhost/changed", "sh", "-c", OWNERS) == unpacked
+    beneath = [path.lstat() for path in (podman.top / "root/overlay").glob("*/diff/data/*")]
+    assert {(st.st_uid, st.st_gid, st.st_mode & 0o6000) for st in beneath} == {(0, 0, 0)}

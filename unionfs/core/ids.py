@@ -10,12 +10,9 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from unionfs.core.layer import Layer
-from unionfs.core.model import Caller, Stat, StatLike
+from unionfs.core.model import NOBODY, Caller, Stat, StatLike
 from unionfs.core.options import IdMap
 from unionfs.core.override import Owner
-
-OVERFLOW = 65534
-"""What users see of an id that isn't mapped. Kernel: overflowuid in Documentation/admin-guide/sysctl/kernel.rst."""
 
 _NO_CHANGE = -1
 _ACL_HEADER = struct.Struct("<I")
@@ -42,7 +39,7 @@ class IdMapping:
         if mapped:
             return stored
         shown = self.shown(stored)
-        return OVERFLOW if shown is None else shown
+        return NOBODY if shown is None else shown
 
     def shown(self, stored: int) -> int | None:
         """What users see of the id `stored`; None: it isn't mapped."""
@@ -98,18 +95,23 @@ class Ids:
         uid, gid = self._new_uids.stored(caller.uid), self._new_gids.stored(caller.gid)
         if (uid is None or gid is None) and caller.uid != 0:
             raise OSError(errno.EOVERFLOW, os.strerror(errno.EOVERFLOW))
-        return caller._replace(uid=OVERFLOW if uid is None else uid, gid=OVERFLOW if gid is None else gid)
+        return caller._replace(uid=NOBODY if uid is None else uid, gid=NOBODY if gid is None else gid)
 
     def stored_owner(self, uid: int | None, gid: int | None) -> tuple[int, int]:
         """Arguments of chown(2) for what a user asked for. Raises OSError: EINVAL (an id that isn't mapped)."""
         return _asked(self._new_uids, uid), _asked(self._new_gids, gid)
 
     def carried(self, layer: Layer, owner: Owner) -> Owner:
-        """`owner` of an object of `layer`, as the upper is to hold it."""
+        """`owner` of an object of `layer`, as the upper is to hold it.
+
+        Raises OSError: EOVERFLOW (an id-mapped layer, and it isn't told whose the object is, as in ovl_copy_up_one()).
+        """
         if not layer.is_id_mapped:
             return owner
         uid, gid = self._new_uids.stored(owner.uid), self._new_gids.stored(owner.gid)
-        return owner._replace(uid=OVERFLOW if uid is None else uid, gid=OVERFLOW if gid is None else gid)
+        if uid is None or gid is None:
+            raise OSError(errno.EOVERFLOW, os.strerror(errno.EOVERFLOW))
+        return owner._replace(uid=uid, gid=gid)
 
     def shown_acl(self, value: bytes, layer: Layer, owner: Owner | None) -> bytes:
         """An access control list of `layer`; entries of ids that aren't mapped are left out, as nobody has them."""

@@ -2,6 +2,9 @@
 
 from typing import NamedTuple, Protocol
 
+NOBODY = 65534
+"""What users see of an id that isn't mapped. Kernel: overflowuid in Documentation/admin-guide/sysctl/kernel.rst."""
+
 
 class StatLike(Protocol):
     """What stat(2) tells of an object; os.stat_result is one. The inode number is the node's, not this one's."""

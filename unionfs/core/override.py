@@ -10,7 +10,7 @@ import re
 import stat
 from typing import NamedTuple
 
-from unionfs.core.model import StatLike
+from unionfs.core.model import NOBODY, StatLike
 from unionfs.linux.at import At
 
 PRIVILEGED = b"security.fuseoverlayfs.override_stat"
@@ -21,8 +21,9 @@ KEYS = (PRIVILEGED, USER, CONTAINERS)
 HIDDEN = (b"security.fuseoverlayfs.", b"user.fuseoverlayfs.override_", b"user.containers.override_")
 """Beginnings of keys that users neither see nor set."""
 
-_VALUE = re.compile(rb"(\d+):(\d+):([0-7]+)(?::(.*))?", re.DOTALL)
-_DEVICE = re.compile(rb"(char|block)-(\d+)-(\d+)")
+_VALUE = re.compile(rb"(-1|\d{1,10}):(-1|\d{1,10}):([0-7]+)(?::(.*))?", re.DOTALL)
+_DEVICE = re.compile(rb"(char|block)-(\d{1,3})-(\d{1,6})")
+_ID_END = 2**32 - 1
 _KINDS = {b"char": stat.S_IFCHR, b"block": stat.S_IFBLK, b"pipe": stat.S_IFIFO, b"socket": stat.S_IFSOCK}
 _ABSENT = (errno.ENODATA, errno.EOPNOTSUPP, errno.EPERM)
 _SET_ID = stat.S_ISUID | stat.S_ISGID
@@ -63,7 +64,8 @@ def read(place: At, key: bytes) -> Owner | None:
     match = _VALUE.fullmatch(value) if value is not None else None
     if match is None:
         return None
-    return Owner(int(match[1]), int(match[2]), stat.S_IMODE(int(match[3], 8)), match[4] or b"")
+    uid, gid = (number if 0 <= number < _ID_END else NOBODY for number in (int(match[1]), int(match[2])))
+    return Owner(uid, gid, stat.S_IMODE(int(match[3], 8)), match[4] or b"")
 
 
 def write(place: At, key: bytes, owner: Owner) -> None:
