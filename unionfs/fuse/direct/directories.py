@@ -54,13 +54,14 @@ def readdirplus(mount: Mount, request: Request) -> Answer:
     try:
         for cookie, name, child, st in listing.entries(mount.union, node, offset):
             counted = name not in _NOT_COUNTED
-            nodeid = mount.nodeid(child) if counted else protocol.NO_NODE
+            nodeid = mount.nodeids.of(child) if counted else protocol.NO_NODE
             entry = mount.replies.direntplus(nodeid, child, st, cookie, name)
             if len(answer) + len(entry) > size:
                 if not child.lookups:
                     listing.release_unused(mount.union, child)
                 break
-            child.lookups += counted
+            if counted:
+                mount.nodeids.tell(child)
             answer += entry
     except OSError:
         if not answer:

@@ -27,6 +27,7 @@ class Sender(Protocol):
     def reply(self, unique: int, answer: Answer) -> None: ...
     def refuse(self, unique: int, number: int) -> None: ...
     def drop_attributes(self, nodeid: int) -> None: ...
+    def drop_name(self, nodeid: int, name: bytes) -> None: ...
 
 
 class Dispatcher:
@@ -35,6 +36,7 @@ class Dispatcher:
     def __init__(self, mount: Mount, sender: Sender, workers: Workers) -> None:
         self._mount = mount
         self._sender = sender
+        self._workers = workers
         self._tasks = Tasks(workers, self._answer)
         self._changed = mount.union.changed
         self.requests = Counter[Opcode]()
@@ -74,6 +76,8 @@ class Dispatcher:
     def _answer(self, unique: int, answer: Answer | Exception) -> None:
         if self._changed:
             self._tell_changes()
+        if self._mount.replaced:
+            self._tell_names()
         if isinstance(answer, Exception):
             self._sender.refuse(unique, errno_of(answer))
         else:
@@ -82,8 +86,21 @@ class Dispatcher:
     def _tell_changes(self) -> None:
         """Have the kernel ask again for attributes that a verb changed without being about them."""
         for node in self._changed:
-            self._sender.drop_attributes(self._mount.nodeid(node))
+            for nodeid in self._mount.nodeids.all_of(node):
+                self._sender.drop_attributes(nodeid)
         self._changed.clear()
+
+    def _tell_names(self) -> None:
+        """Have the kernel look up names that mean another nodeid now, in a thread: it may wait for a reply of ours."""
+        nodeids = self._mount.nodeids
+        names = [(nodeids.of(parent), name) for node in self._mount.replaced for parent, name in node.names]
+        self._mount.replaced.clear()
+
+        def drop() -> None:
+            for parent, name in names:
+                self._sender.drop_name(parent, name)
+
+        self._workers.submit(drop, lambda error: None)
 
     def _interrupt(self, mount: Mount, request: Request) -> None:
         (unique,) = request.fields(protocol.INTERRUPT_IN)

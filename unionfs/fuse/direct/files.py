@@ -5,11 +5,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from unionfs.core.inodes import File, Handle
+from unionfs.core.inodes import File, Handle, Node
+from unionfs.core.model import StatLike
 from unionfs.core.ops import create, files, inode_flags, space, tmpfile
 from unionfs.core.work import Steps
 from unionfs.fuse.direct import data, protocol
 from unionfs.fuse.direct.mount import EMPTY, Mount, Table, refuse_for_ever
+from unionfs.fuse.direct.passthrough import StaleError
 from unionfs.fuse.direct.protocol import Opcode
 from unionfs.fuse.direct.request import Request
 from unionfs.fuse.direct.tasks import Answer
@@ -22,26 +24,33 @@ def open_(mount: Mount, request: Request) -> Steps[Answer]:
     node = mount.node(request.nodeid)
     fh = yield from files.open_file(mount.union, node, flags, request.caller())
     with _closed_on_error(mount, fh):
-        if open_flags & protocol.OPEN_KILL_SUIDGID and isinstance(node, File) and node.set_id:
+        assert isinstance(node, File)  # or it wouldn't be open
+        if open_flags & protocol.OPEN_KILL_SUIDGID and node.set_id:
             files.drop_set_id(mount.union, node)
-        return _opened(mount, fh)
+        try:
+            return _opened(mount, fh, request.nodeid)
+        except StaleError:
+            if request.nodeid == mount.nodeids.of(node):
+                mount.nodeids.replace(node)
+                mount.replaced.append(node)
+            raise  # and the kernel looks the name up again
 
 
 def create_(mount: Mount, request: Request) -> Answer:
     flags, mode, umask, _ = request.fields(protocol.CREATE_IN)
     name, parent = request.name(protocol.CREATE_IN.size), mount.node(request.nodeid)
-    fh, found = create.create(mount.union, parent, name, mode, flags, request.caller(umask))
-    with _closed_on_error(mount, fh):
-        opened = _opened(mount, fh)
-    return mount.told(found) + opened
+    return _made(mount, *create.create(mount.union, parent, name, mode, flags, request.caller(umask)))
 
 
 def tmpfile_(mount: Mount, request: Request) -> Answer:
     flags, mode, umask, _ = request.fields(protocol.CREATE_IN)
     parent = mount.node(request.nodeid)
-    fh, found = tmpfile.tmpfile(mount.union, parent, mode, flags, request.caller(umask))
+    return _made(mount, *tmpfile.tmpfile(mount.union, parent, mode, flags, request.caller(umask)))
+
+
+def _made(mount: Mount, fh: int, found: tuple[Node, StatLike]) -> Answer:
     with _closed_on_error(mount, fh):
-        opened = _opened(mount, fh)
+        opened = _opened(mount, fh, mount.nodeids.of(found[0]))
     return mount.told(found) + opened
 
 
@@ -54,14 +63,15 @@ def _closed_on_error(mount: Mount, fh: int) -> Iterator[None]:
         raise
 
 
-def _opened(mount: Mount, fh: int) -> bytes:
-    how = mount.passthrough.open(mount.union.handles[fh])
+def _opened(mount: Mount, fh: int, nodeid: int) -> bytes:
+    how = mount.passthrough.open(nodeid, mount.union.handles[fh])
     return protocol.OPEN_OUT.pack(fh, how.flags, how.backing_id)
 
 
 def release(mount: Mount, request: Request) -> Answer:
     (fh,) = request.fields(protocol.RELEASE_IN)
-    mount.passthrough.release(mount.handle(fh))
+    mount.handle(fh)
+    mount.passthrough.release(request.nodeid)
     files.release(mount.union, fh)
     return EMPTY
 

@@ -4,11 +4,12 @@ import errno
 import os
 from typing import Protocol
 
-from unionfs.core.inodes import Handle, Node
+from unionfs.core.inodes import File, Handle, Node
 from unionfs.core.model import StatLike
 from unionfs.core.union import Union
 from unionfs.core.work import Steps
 from unionfs.fuse.direct import protocol
+from unionfs.fuse.direct.nodeids import NodeIds
 from unionfs.fuse.direct.passthrough import Passthrough
 from unionfs.fuse.direct.protocol import Init
 from unionfs.fuse.direct.replies import Replies
@@ -26,21 +27,13 @@ class Mount:
         self.minor = session.minor
         self.passthrough = passthrough
         self.replies = Replies(timeout_s)
+        self.nodeids = NodeIds(union)
+        self.node = self.nodeids.node
+        self.replaced: list[File] = []
+        """Files that have got a new nodeid: the kernel is to look their names up again."""
         self.refuses_sync = union.options.volatile
         self.kills_by_flag = Init.HANDLE_KILLPRIV_V2 in session.features
         """Whether the kernel says which writes take set-id bits away."""
-
-    def node(self, nodeid: int) -> Node:
-        """Raises OSError: ESTALE."""
-        if nodeid == protocol.ROOT_ID:
-            return self.union.root
-        node = self.union.inodes.get(nodeid)
-        if node is None:
-            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
-        return node
-
-    def nodeid(self, node: Node) -> int:
-        return protocol.ROOT_ID if node is self.union.root else node.ino
 
     def handle(self, fh: int) -> Handle:
         """Raises OSError: EBADF."""
@@ -52,8 +45,7 @@ class Mount:
     def told(self, found: tuple[Node, StatLike]) -> bytes:
         """An entry for a reply that tells the kernel of a name: it will forget the node one day."""
         node, st = found
-        node.lookups += 1
-        return self.replies.entry(self.nodeid(node), node, st)
+        return self.replies.entry(self.nodeids.tell(node), node, st)
 
 
 class Handler(Protocol):

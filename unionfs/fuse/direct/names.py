@@ -18,20 +18,14 @@ def look_up(mount: Mount, request: Request) -> Answer:
 
 def forget(mount: Mount, request: Request) -> None:
     (count,) = request.fields(protocol.FORGET_IN)
-    _forget(mount, request.nodeid, count)
+    mount.nodeids.forget(request.nodeid, count)
 
 
 def batch_forget(mount: Mount, request: Request) -> None:
     (count,) = request.fields(protocol.BATCH_FORGET_IN)
     size = protocol.FORGET_ONE.size
     for nodeid, lookups in protocol.FORGET_ONE.iter_unpack(request.data(protocol.BATCH_FORGET_IN.size, count * size)):
-        _forget(mount, nodeid, lookups)
-
-
-def _forget(mount: Mount, nodeid: int, count: int) -> None:
-    node = mount.union.inodes.get(nodeid)
-    if node is not None and node is not mount.union.root:
-        lookup.forget(mount.union, node, count)
+        mount.nodeids.forget(nodeid, lookups)
 
 
 def readlink(mount: Mount, request: Request) -> Answer:

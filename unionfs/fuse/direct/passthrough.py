@@ -19,7 +19,7 @@ import logging
 import os
 from typing import NamedTuple
 
-from unionfs.core.inodes import File, Handle
+from unionfs.core.inodes import Handle
 from unionfs.fuse.direct import protocol
 from unionfs.fuse.direct.protocol import Fopen
 
@@ -37,7 +37,7 @@ class Opened(NamedTuple):
 
 
 class _Use:
-    """How a node is open now."""
+    """How one of the kernel's inodes is open now."""
 
     __slots__ = ("backing_id", "is_upper", "opens")
 
@@ -50,7 +50,8 @@ class _Use:
 
 
 class StaleError(OSError):
-    """The node is passed through to a file of a lower, and has been copied up since."""
+    """The inode is passed through to a file of a lower, which has been copied up since: ESTALE, and the kernel looks
+    the name up again, to find another nodeid. Who has it open keeps the file of the lower."""
 
 
 class Passthrough:
@@ -61,17 +62,17 @@ class Passthrough:
         self._enabled = enabled
         self._shared = shared
         """Whether files of lowers are passed through too."""
-        self._uses: dict[File, _Use] = {}
+        self._uses: dict[int, _Use] = {}
+        """By nodeid."""
         self._unfit: set[int] = set()
         """Filesystems (st_dev) whose files the kernel doesn't take."""
 
-    def open(self, handle: Handle) -> Opened:
-        """Count `handle` as open, and tell how. Raises StaleError: it can't be opened under its present nodeid."""
-        node = handle.node
-        use = self._uses.get(node)
+    def open(self, nodeid: int, handle: Handle) -> Opened:
+        """Count `handle` as open under `nodeid`, and tell how. Raises StaleError: it can't be, under this nodeid."""
+        use = self._uses.get(nodeid)
         fresh = use is None
         if use is None:
-            use = self._uses[node] = _Use(self._register(handle), is_upper=handle.is_upper)
+            use = self._uses[nodeid] = _Use(self._register(handle), is_upper=handle.is_upper)
         elif use.backing_id and use.is_upper != handle.is_upper:
             raise StaleError(errno.ESTALE, os.strerror(errno.ESTALE))
         use.opens += 1
@@ -81,14 +82,14 @@ class Passthrough:
         stale = fresh and self._enabled and handle.is_upper
         return Opened(Fopen.NOFLUSH if stale else Fopen.NOFLUSH | Fopen.KEEP_CACHE)
 
-    def release(self, handle: Handle) -> None:
-        """`handle` is about to be closed."""
-        use = self._uses.get(handle.node)
+    def release(self, nodeid: int) -> None:
+        """A handle that was opened under `nodeid` is closed."""
+        use = self._uses.get(nodeid)
         if use is None:
             return
         use.opens -= 1
         if not use.opens:
-            del self._uses[handle.node]
+            del self._uses[nodeid]
             if use.backing_id:
                 self._unregister(use.backing_id)
 
