@@ -27,11 +27,16 @@ def overlay(place: Path) -> Unmount:
     return mount_overlay([lower], place.with_name(f"{place.name}.upper"), at=place, options="index=on").unmount
 
 
-def ours(place: Path) -> Unmount:
+def ours(place: Path, options: str = "dialect=overlay") -> Unmount:
     """A union of ours."""
     lower = place.with_name(f"{place.name}.lower")
     lower.mkdir()
-    return mount_union([lower], place.with_name(f"{place.name}.upper"), at=place, options="dialect=overlay").unmount
+    return mount_union([lower], place.with_name(f"{place.name}.upper"), at=place, options=options).unmount
+
+
+def ours_without_xattrs(place: Path) -> Unmount:
+    """One without whiteout nodes and xattrs."""
+    return ours(place, "dialect=overlay,noxattrs")
 
 
 def _mount(place: Path, *arguments: str) -> Unmount:

@@ -377,6 +377,14 @@ class OnOverlay(Differential):
     upper_on = staticmethod(filesystems.overlay)
 
 
+class OnOursWithoutXattrs(Differential):
+    """Where it has neither whiteout nodes nor xattrs: deletions are `.wh.` files, renames copy."""
+
+    our_options = ",dialect=auto"
+    upper_on = staticmethod(filesystems.ours_without_xattrs)
+    xattrs = wh_names = False
+
+
 class OnOurs(Differential):
     """Where the upper is on a union of ours."""
 

@@ -30,6 +30,7 @@ for kind in (
     machine.OnRamfs,
     machine.OnOverlay,
     machine.OnOurs,
+    machine.OnOursWithoutXattrs,
 ):
     kind.TestCase.settings = SETTINGS
     globals()[f"Test{kind.__name__}"] = kind.TestCase

@@ -101,7 +101,9 @@ class Dialect(NamedTuple):
             self.set(directory, OPAQUE, b"y")
         else:
             name = directory.name + b"/" + WH_OPAQUE if directory.name else WH_OPAQUE
+            st = directory.stat()
             os.close(At(directory.dirfd, name).open(os.O_WRONLY | os.O_CREAT, 0o600))
+            directory.utime(st.st_atime_ns, st.st_mtime_ns)
 
     def remove(self, place: At, mark: bytes) -> None:
         """Remove `mark`, if it is there."""

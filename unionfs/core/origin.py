@@ -19,7 +19,9 @@ _MAGIC = 0xFB
 _HEADER = struct.Struct("<BBBBB16s")  # version, magic, len, flags, type, uuid
 _BIG_ENDIAN = 1
 _FLAGS_KNOWN = 0x7
-_WITHOUT_UUID = b"f_fsid\0\0"
+_OWN_UUID = b"pyunion\0"
+_NUMBER_ALONE = 0xFE
+"""As the type of a file handle: it is the number of the inode."""
 _NO_HANDLES = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EOVERFLOW, errno.EINVAL)
 
 
@@ -29,6 +31,7 @@ _NUMBERS = {
     (0x01, 12): struct.Struct("<4xQ"),
     (0x81, 12): struct.Struct("<Q4x"),
     (0x4D, 20): struct.Struct("<Q12x"),
+    (_NUMBER_ALONE, 8): struct.Struct("<Q"),
 }
 
 
@@ -46,41 +49,39 @@ class Origins:
     """File handles of the filesystems that the layers are on."""
 
     def __init__(self) -> None:
-        self._uuids: dict[int, bytes | None] = {}
-        """By st_dev; None where another filesystem can't be told apart."""
+        self._uuids: dict[int, tuple[bytes, bytes]] = {}
+        """By st_dev: its UUID, and one of ours for the union's first, second, ... filesystem."""
         self._filesystems: dict[bytes, tuple[int, int]] = {}
-        """By UUID: an open directory, and st_dev."""
+        """By either: an open directory, and st_dev."""
 
     def add_layer(self, root: int, device: int) -> None:
         """Know the filesystem of the layer whose root directory is open as `root`; st_dev is `device`."""
         if device in self._uuids:
             return
         fd = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root)
+        own = _OWN_UUID + len(self._uuids).to_bytes(8, "little")
         uuid = fsops.filesystem_uuid(fd)
         if uuid in self._filesystems:  # copies, or zeros: the kernel records no origin then
-            uuid = _WITHOUT_UUID + _fsid(fd)
-        if uuid in self._filesystems:
-            self._uuids[device] = None
-            os.close(fd)
-        else:
-            self._uuids[device] = uuid
-            self._filesystems[uuid] = fd, device
+            uuid = own
+        self._uuids[device] = uuid, own
+        self._filesystems[uuid] = self._filesystems[own] = fd, device
 
     def encode(self, place: At, device: int) -> bytes | None:
-        """The origin that means the lower object at `place`, or None where its filesystem has no handles.
+        """The origin that means the lower object at `place`; None if it lies on none of the layers' filesystems.
 
+        Where there are no file handles it holds the object's number alone, under a UUID that the kernel passes over.
         Raises OSError: EIO and others by which a copy would lose its number, or hard links each other.
         """
-        uuid = self._uuids.get(device)
-        if uuid is None:
+        if device not in self._uuids:
             return None
+        uuid, own = self._uuids[device]
         try:
-            handle = fsops.name_to_handle(place.dirfd, place.name)
+            kind, fid = fsops.name_to_handle(place.dirfd, place.name)
         except OSError as error:
             if error.errno not in _NO_HANDLES:
                 raise
-            return None
-        return _HEADER.pack(0, _MAGIC, _HEADER.size + len(handle.fid), 0, handle.type, uuid) + handle.fid
+            uuid, kind, fid = own, _NUMBER_ALONE, _NUMBERS[_NUMBER_ALONE, 8].pack(place.stat().st_ino)
+        return _HEADER.pack(0, _MAGIC, _HEADER.size + len(fid), 0, kind, uuid) + fid
 
     def decode(self, origin: bytes) -> Source | None:
         """The object that `origin` means, or None: another machine's, deleted, or malformed.
@@ -97,11 +98,12 @@ class Origins:
             return None
         mount_fd, device = self._filesystems[uuid]
         fid = origin[_HEADER.size :]
+        if kind == _NUMBER_ALONE:
+            return _by_number(device, kind, fid)
         try:
             fd = fsops.open_by_handle(mount_fd, fsops.FileHandle(kind, fid))
         except PermissionError:
-            layout = _NUMBERS.get((kind, len(fid)))
-            return Source((device, layout.unpack(fid)[0]), 0) if layout is not None else None
+            return _by_number(device, kind, fid)
         except OSError as error:
             if error.errno not in (*_NO_HANDLES, errno.ESTALE, errno.ENOENT):
                 raise
@@ -115,7 +117,7 @@ class Origins:
     @property
     def descriptors(self) -> list[int]:
         """Everything it has open."""
-        return [fd for fd, _ in self._filesystems.values()]
+        return list({fd for fd, _ in self._filesystems.values()})
 
     def close(self) -> None:
         for fd in self.descriptors:
@@ -123,8 +125,6 @@ class Origins:
         self._filesystems.clear()
 
 
-def _fsid(fd: int) -> bytes:
-    try:
-        return os.fstatvfs(fd).f_fsid.to_bytes(8, "little")
-    except OSError:  # a FUSE filesystem needn't have statfs
-        return bytes(8)
+def _by_number(device: int, kind: int, fid: bytes) -> Source | None:
+    layout = _NUMBERS.get((kind, len(fid)))
+    return Source((device, layout.unpack(fid)[0]), 0) if layout is not None else None
