@@ -143,6 +143,19 @@ def test_an_object_belongs_to_the_id_that_the_layers_have_for_its_maker(
     assert owners(mount("").path)["new"] == (5, 5)
 
 
+def test_a_file_without_a_name_too(place: Path, mount: Callable[..., Mounted]) -> None:
+    top = mount(f"{MAPPED},binding=direct").path
+
+    def make() -> tuple[int, int]:
+        fd = os.open(top, os.O_TMPFILE | os.O_WRONLY, 0o600)
+        os.link(str(fd), top / "named", src_dir_fd=os.open("/proc/self/fd", os.O_PATH), follow_symlinks=True)
+        return os.fstat(fd).st_uid, os.fstat(fd).st_gid
+
+    assert acting_as(110004, make) == (110004, 110004)
+    assert owner(top / "named") == (110004, 110004)
+    assert owner(place / "upper/named") == (5, 5)
+
+
 def test_a_set_gid_directory_hands_its_group_on(place: Path, mount: Callable[..., Mounted]) -> None:
     top = mount().path
     (top / "shared").mkdir()

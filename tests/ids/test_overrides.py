@@ -150,6 +150,20 @@ def test_what_is_made_is_the_mounters_and_told_in_an_xattr(stage: Stage, key: st
     }
 
 
+def test_a_file_without_a_name_too(stage: Stage) -> None:
+    mounted = stage.mount("xattr_permissions=2,binding=direct")
+
+    def make() -> int:
+        fd = os.open(mounted.path, os.O_TMPFILE | os.O_WRONLY, 0o640)
+        os.link(str(fd), mounted.path / "named", src_dir_fd=os.open("/proc/self/fd", os.O_PATH), follow_symlinks=True)
+        return os.fstat(fd).st_uid
+
+    assert acting_as(1000, make) == 1000
+    mounted.remount()
+    assert what(mounted.path / "named") == (1000, 1000, 0o640)
+    assert os.getxattr(stage.upper / "named", USER) == b"1000:1000:640"
+
+
 def test_nothing_beneath_is_set_id_or_closed_to_the_mounter(stage: Stage) -> None:
     (stage.lower / "suid").touch()
     os.chown(stage.lower / "suid", 5, 5)

@@ -16,7 +16,7 @@ from tests.support.mounts import PYUNIONFS
 
 CHECKOUT = Path(__file__).parents[2]
 RUN_TIMEOUT_S = 100
-APPLETS = ("sh", "cat", "chmod", "chown", "echo", "grep", "ln", "ls", "mkdir", "mv", "rm", "stat", "touch")
+APPLETS = ("sh", "cat", "chmod", "chown", "echo", "grep", "id", "ln", "ls", "mkdir", "mv", "rm", "stat", "touch")
 
 CONFIGURATION = """\
 [containers]
