@@ -17,12 +17,18 @@ from typing import Any, NamedTuple
 
 from tests.support.mounts import Mounted, mount_overlay, mount_union
 from tests.support.tree import Entry, Snapshot, assert_same_tree, snapshot
+from unionfs.linux import fsops
 
 Build = Callable[[list[Path]], object]
 Act = Callable[[Path], Any]
 
 KERNEL_OPTIONS = "index=on,redirect_dir=on,xino=on"
 OUR_OPTIONS = "dialect=overlay"
+TIMES = frozenset({"mtime_ns"})
+"""For scenarios that change things: what calls touch has a time of its own on each side."""
+NOREPLACE, EXCHANGE, WHITEOUT = 1, 2, 4
+MIB_IN_BLOCKS = 2048
+_AT_FDCWD = -100
 NEW = -1
 """In place of a time since the test began."""
 
@@ -126,6 +132,10 @@ def outcome(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return call(*args, **kwargs)
     except OSError as error:
         return errno.errorcode[error.errno or 0]
+
+
+def renameat2(old: Path, new: Path, flags: int) -> None:
+    fsops.renameat2(_AT_FDCWD, os.fsencode(old), _AT_FDCWD, os.fsencode(new), flags)
 
 
 def shell(command: str, cwd: Path) -> int:

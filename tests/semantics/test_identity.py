@@ -1,0 +1,72 @@
+"""Hard links and inode numbers (rules 66 to 73)."""
+
+import os
+import stat
+
+from tests.semantics.sidebyside import (
+    TIMES,
+    names,
+    put,
+    run_beside,
+)
+from tests.support import needs
+
+pytestmark = [needs.root]
+
+
+def test_66_67_71_hard_links_stay_links(tmp_path):
+    def build(layers):
+        put(layers[1] / "one", "data")
+        for name in ("two", "dir/three"):
+            (layers[1] / name).parent.mkdir(exist_ok=True)
+            os.link(layers[1] / "one", layers[1] / name)
+        put(layers[1] / "single", "x")
+
+    def act(root):
+        numbers = [os.stat(root / name).st_ino for name in ("one", "two", "dir/three")]
+        with open(root / "two", "r+") as f:
+            f.write("NEW")
+        seen = [(root / name).read_text() for name in ("one", "two", "dir/three")]
+        seen += [os.stat(root / name).st_nlink for name in ("one", "two", "dir/three")]
+        seen.append([os.stat(root / name).st_ino for name in ("one", "two", "dir/three")] == numbers)
+        os.link(root / "dir/three", root / "four")
+        os.unlink(root / "one")
+        seen += [os.stat(root / name).st_nlink for name in ("two", "dir/three", "four")]
+        os.link(root / "single", root / "double")
+        seen += [os.stat(root / "single").st_nlink, os.path.samefile(root / "single", root / "double")]
+        return seen
+
+    run_beside(tmp_path, build, act, ignore=TIMES)
+
+
+def test_28_71_links_are_counted_without_copying_what_was_deleted(tmp_path, union_mount):
+    """▲ The kernel copies a lower hard link up to remember that one of its names was deleted."""
+    lower, upper = tmp_path / "lower", tmp_path / "upper"
+    put(lower / "one", "data")
+    for name in ("two", "three"):
+        os.link(lower / "one", lower / name)
+    mounted = union_mount([lower], upper)
+    (mounted.path / "one").unlink()
+    assert (mounted.path / "two").stat().st_nlink == 2
+    mounted.remount()
+    assert (mounted.path / "two").stat().st_nlink == 2
+    (mounted.path / "two").unlink()
+    mounted.remount()
+    assert (mounted.path / "three").stat().st_nlink == 1
+    assert all(stat.S_ISCHR(os.lstat(upper / name).st_mode) for name in ("one", "two"))
+    assert names(tmp_path / "upper.work/index") == []
+    (mounted.path / "three").chmod(0o600)
+    mounted.remount()
+    assert (mounted.path / "three").stat().st_nlink == 1
+
+
+def test_72_numbers_are_unique(tmp_path, union_mount):
+    for layer in ("one", "two", "three"):
+        for number in range(50):
+            put(tmp_path / layer / f"dir/{layer}{number}", "x")
+    root = union_mount([tmp_path / "one", tmp_path / "two", tmp_path / "three"], tmp_path / "upper").path
+    for number in range(0, 50, 3):
+        (root / f"dir/two{number}").chmod(0o600)
+        put(root / f"dir/new{number}", "x")
+    numbers = [path.lstat().st_ino for path in root.rglob("*")]
+    assert len(numbers) == len(set(numbers))
