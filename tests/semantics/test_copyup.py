@@ -2,8 +2,11 @@
 
 import mmap
 import os
+import shutil
 import socket
 import stat
+import subprocess
+import time
 
 from tests.semantics.sidebyside import (
     EXCHANGE,
@@ -11,6 +14,9 @@ from tests.semantics.sidebyside import (
     MIB_IN_BLOCKS,
     OUR_OPTIONS,
     TIMES,
+    names,
+    opaque,
+    outcome,
     put,
     renameat2,
     run_beside,
@@ -178,3 +184,69 @@ def test_94_what_the_kernel_wrote_so_is_read_without_asking(tmp_path, overlay_mo
         os.rename(kernel.path / "file", kernel.path / "renamed")
     assert (tmp_path / "upper/renamed").read_text() != "data" * 5000
     assert (union_mount([tmp_path / "lower"], tmp_path / "upper").path / "renamed").read_text() == "data" * 5000
+
+
+def test_31_marks_are_not_copied_up(tmp_path):
+    def build(layers):
+        put(layers[1] / "dir/below", "x")
+        put(layers[0] / "dir/file", "x")
+        opaque(layers[0] / "dir")
+
+    def act(root):
+        (root / "dir/file").chmod(0o600)
+        upper = root.parent / "upper/dir"
+        return [key for key in os.listxattr(upper) if "opaque" in key or "redirect" in key], names(root / "dir")
+
+    run_beside(tmp_path, build, act, ignore=TIMES)
+
+
+def test_32_files_beyond_4_gib(tmp_path, union_mount):
+    """With holes, which a copy keeps."""
+    with open(put(tmp_path / "lower/big"), "r+b") as file:
+        for offset in (0, 4 << 30, (5 << 30) - 4):
+            os.pwrite(file.fileno(), b"data", offset)
+    mounted = union_mount([tmp_path / "lower"], tmp_path / "upper")
+    with open(mounted.path / "big", "r+b") as file:
+        os.pwrite(file.fileno(), b"new!", (4 << 30) + 2)
+        seen = [os.pread(file.fileno(), 8, offset) for offset in (0, 1 << 30, 4 << 30, (5 << 30) - 4)]
+    assert seen == [b"data" + bytes(4), bytes(8), b"danew!" + bytes(2), b"data"]
+    assert (mounted.path / "big").stat().st_size == 5 << 30
+    assert (tmp_path / "upper/big").stat().st_blocks < 4 * MIB_IN_BLOCKS
+
+
+def test_37_what_an_old_descriptor_may_do_stays(tmp_path):
+    def act(root):
+        old = os.open(root / "f", os.O_RDONLY)
+        with open(root / "f", "r+") as file:
+            file.write("NEW")
+        try:
+            return outcome(os.write, old, b"x"), outcome(os.ftruncate, old, 0), os.read(old, 10)
+        finally:
+            os.close(old)
+
+    run_beside(tmp_path, lambda layers: put(layers[1] / "f", "old data"), act, ignore=TIMES)
+
+
+def test_41_a_program_that_runs_goes_on(tmp_path, union_mount):
+    """▲ The kernel lets a lower program be written while it runs; here it is busy, as on an ordinary filesystem."""
+    lower = tmp_path / "lower"
+    lower.mkdir()
+    shutil.copy2("/bin/sleep", lower / "program")
+    mounted = union_mount([lower], tmp_path / "upper")
+    with subprocess.Popen([mounted.path / "program", "60"]) as process:
+        try:
+            while not os.readlink(f"/proc/{process.pid}/exe").endswith("program"):
+                time.sleep(0.01)
+            assert outcome(os.open, mounted.path / "program", os.O_RDWR) == "ETXTBSY"
+            assert process.poll() is None
+        finally:
+            process.kill()
+
+
+def test_42_reading_leaves_the_time_of_a_lower_file(tmp_path):
+    def act(root):
+        before = (root / "f").stat().st_atime_ns
+        (root / "f").read_text()
+        return before == (root / "f").stat().st_atime_ns
+
+    run_beside(tmp_path, lambda layers: put(layers[1] / "f", "x"), act)

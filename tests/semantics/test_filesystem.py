@@ -1,12 +1,16 @@
 """The filesystem as a whole (rules 83 to 96)."""
 
+import ctypes
 import fcntl
 import os
+import shutil
+import struct
 
 import pytest
 
 from tests.semantics.sidebyside import (
     TIMES,
+    names,
     outcome,
     put,
     run_beside,
@@ -59,3 +63,53 @@ def test_89_locks_conflict_across_copy_up(tmp_path):
         return seen, again
 
     run_beside(tmp_path, lambda layers: put(layers[1] / "f", "x"), act, ignore=TIMES)
+
+
+def test_83_space_is_that_of_the_upper(tmp_path):
+    def act(root):
+        seen, upper = os.statvfs(root), os.statvfs(root.parent)
+        return seen.f_blocks == upper.f_blocks, seen.f_files == upper.f_files, seen.f_bsize, seen.f_namemax
+
+    run_beside(tmp_path, lambda layers: put(layers[1] / "f"), act)
+
+
+def test_87_left_overs_in_workdir_go_and_stop_nothing(tmp_path, union_mount):
+    put(tmp_path / "lower/f", "x")
+    put(tmp_path / "upper.work/a file", "theirs")
+    put(tmp_path / "upper.work/work/#1/deep/file", "left over")
+    put(tmp_path / "upper.work/work/#2", "left over")
+    mounted = union_mount([tmp_path / "lower"], tmp_path / "upper")
+    (mounted.path / "f").write_text("new")
+    mounted.unmount()
+    assert names(tmp_path / "upper.work/work") == []
+    assert (tmp_path / "upper.work/a file").read_text() == "theirs"
+
+
+def test_88_layers_that_change_underneath_harm_nothing_else(tmp_path, union_mount):
+    for name in ("a", "dir/b", "dir/sub/c", "other/d"):
+        put(tmp_path / "lower" / name, name)
+    mounted = union_mount([tmp_path / "lower"], tmp_path / "upper")
+    assert names(mounted.path) == ["a", "dir", "other"]
+    shutil.rmtree(tmp_path / "lower/dir")
+    (tmp_path / "lower/a").unlink()
+    (tmp_path / "lower/a").mkdir()
+    for name in ("dir/b", "dir/sub/c", "dir/sub", "a"):
+        for call in (os.stat, os.listdir, lambda path: open(path, "r+").close(), lambda path: os.chmod(path, 0o700)):
+            outcome(call, mounted.path / name)
+    assert (mounted.path / "other/d").read_text() == "other/d"
+    (mounted.path / "other/d").write_text("new")
+    (mounted.path / "new").mkdir()
+    mounted.remount()
+    assert (mounted.path / "other/d").read_text() == "new"
+
+
+def test_90_a_watch_sees_changes_after_copy_up(tmp_path, union_mount):
+    """▲ On kernel overlayfs the watch stays with the lower file."""
+    put(tmp_path / "lower/f", "x")
+    mounted = union_mount([tmp_path / "lower"], tmp_path / "upper")
+    libc = ctypes.CDLL(None, use_errno=True)
+    watch = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+    assert libc.inotify_add_watch(watch, os.fsencode(mounted.path / "f"), 0x2) == 1  # IN_MODIFY
+    (mounted.path / "f").write_text("new")
+    assert struct.unpack_from("iI", os.read(watch, 4096)) == (1, 0x2)
+    os.close(watch)

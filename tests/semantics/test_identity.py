@@ -70,3 +70,32 @@ def test_72_numbers_are_unique(tmp_path, union_mount):
         put(root / f"dir/new{number}", "x")
     numbers = [path.lstat().st_ino for path in root.rglob("*")]
     assert len(numbers) == len(set(numbers))
+
+
+def test_69_one_device_for_all(tmp_path):
+    def build(layers):
+        put(layers[0] / "dir/a", "x")
+        put(layers[1] / "dir/b", "x")
+        put(layers[1] / "f", "x")
+
+    def act(root):
+        put(root / "new", "x")
+        (root / "f").chmod(0o600)
+        return len({path.lstat().st_dev for path in (root, *root.rglob("*"))})
+
+    run_beside(tmp_path, build, act, ignore=TIMES)
+
+
+def test_70_links_of_directories(tmp_path):
+    """1 says that nobody counted; find(1) and others know it."""
+
+    def build(layers):
+        for name in ("merged/one", "merged/two", "lower/one", "lower/two"):
+            (layers[1] / name).mkdir(parents=True)
+        (layers[0] / "merged/three").mkdir(parents=True)
+
+    def act(root):
+        (root / "new/one").mkdir(parents=True)
+        return [(root / name).stat().st_nlink for name in ("merged", "lower", "new", "new/one")]
+
+    run_beside(tmp_path, build, act, ignore=TIMES)

@@ -1,12 +1,15 @@
 """Listings (rules 17 to 23)."""
 
+import ctypes
 import os
+import struct
 
 from tests.semantics.sidebyside import (
     TIMES,
     names,
     put,
     run_beside,
+    whiteout,
 )
 from tests.support import needs
 
@@ -42,3 +45,34 @@ def test_17_to_23_listings(tmp_path):
         return sorted(seen), len(first), "created" in again, "007" in again, removed, names(directory)
 
     run_beside(tmp_path, build, act, ignore=TIMES)
+
+
+def test_22_a_tiny_buffer_gives_the_same_names(tmp_path):
+    def build(layers):
+        for number in range(100):
+            put(layers[number % 2] / f"dir/name-{number:03}")
+        whiteout(layers[0] / "dir/name-001")
+
+    def act(root):
+        fd = os.open(root / "dir", os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            return sorted(_getdents(fd, 64)), len(_getdents(fd, 64))
+        finally:
+            os.close(fd)
+
+    run_beside(tmp_path, build, act)
+
+
+def _getdents(fd: int, size: int) -> list[bytes]:
+    """Names read with a buffer of `size` bytes, room for one or two: getdents64(2)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    buffer = ctypes.create_string_buffer(size)
+    found = []
+    while (count := libc.syscall(217, fd, buffer, size)) > 0:
+        at = 0
+        while at < count:
+            (length,) = struct.unpack_from("H", buffer.raw, at + 16)
+            found.append(buffer.raw[at + 19 : at + length].split(b"\0")[0])
+            at += length
+    assert count == 0, os.strerror(ctypes.get_errno())
+    return found

@@ -156,3 +156,21 @@ def test_names_are_bytes(tmp_path, name):
         return os.listdir(os.fsencode(root)), [os.fsencode(key) for key in os.listxattr(path + b"2")]
 
     run_beside(tmp_path, build, act, ignore=TIMES)
+
+
+def test_10_files_with_an_xattr_as_whiteouts(tmp_path):
+    """In directories marked opaque=x."""
+
+    def build(layers):
+        for name in ("marked/hidden", "marked/kept"):
+            put(layers[2] / name, "bottom")
+        put(layers[1] / "marked/hidden")
+        put(layers[1] / "marked/with-data", "data")
+        for name in ("marked/hidden", "marked/with-data"):
+            os.setxattr(layers[1] / name, "trusted.overlay.whiteout", b"")
+        opaque(layers[1] / "marked", b"x")
+
+    def act(root):
+        return names(root / "marked"), outcome(os.stat, root / "marked/hidden")
+
+    run_beside(tmp_path, build, act, lowers=3)

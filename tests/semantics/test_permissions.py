@@ -76,7 +76,7 @@ def test_80_a_strangers_write_clears_set_id_bits(tmp_path):
     run_beside(tmp_path, build, act, ignore=TIMES)
 
 
-def test_82_nothing_can_be_changed_without_an_upper(tmp_path, union_mount):
+def test_81_nothing_can_be_changed_without_an_upper(tmp_path, union_mount):
     put(tmp_path / "lower/f", "x")
     root = union_mount([tmp_path / "lower"]).path
     assert [
