@@ -79,11 +79,18 @@ class Ids:
         if owner is not None:
             mode, rdev = owner.over(st)
             uid, gid = owner.uid, owner.gid
-        return Stat.of(st)._replace(
-            st_mode=mode,
-            st_rdev=rdev,
-            st_uid=self._uids.owner(uid, mapped=layer.is_id_mapped),
-            st_gid=self._gids.owner(gid, mapped=layer.is_id_mapped),
+        return Stat(
+            mode,
+            st.st_nlink,
+            self._uids.owner(uid, mapped=layer.is_id_mapped),
+            self._gids.owner(gid, mapped=layer.is_id_mapped),
+            rdev,
+            st.st_size,
+            st.st_blocks,
+            st.st_blksize,
+            st.st_atime_ns,
+            st.st_mtime_ns,
+            st.st_ctime_ns,
         )
 
     def creator(self, caller: Caller) -> Caller:

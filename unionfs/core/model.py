@@ -49,10 +49,6 @@ class Stat(NamedTuple):
     st_ctime_ns: int
 
     @classmethod
-    def of(cls, st: StatLike) -> "Stat":
-        return st if isinstance(st, cls) else cls.with_nlink(st, st.st_nlink)
-
-    @classmethod
     def with_nlink(cls, st: StatLike, nlink: int) -> "Stat":
         return cls(
             st.st_mode,
