@@ -22,8 +22,9 @@ _REQUEST = re.compile(r"DEBUG: (\w+)\(")
 _SETTLE_S = 0.05
 READY_TIMEOUT_S = 20
 
-UNASKED = ("forget", "release", "releasedir", "flush")
-"""Requests that the kernel sends after the call that they belong to has returned, or not at all."""
+UNASKED = ("forget", "batch_forget", "release", "releasedir", "flush", "ioctl")
+"""Requests that the kernel sends after the call that they belong to has returned, or not at all; Python's asking
+whether what it opened is a terminal, which not every binding hears of."""
 
 
 @dataclass
@@ -55,6 +56,13 @@ class Union:
         counted.update(_REQUEST.findall(self.mounted.log_text()[before:]))
         for name in UNASKED:
             del counted[name]
+
+
+@pytest.fixture(params=["direct", "pyfuse3"], autouse=True)
+def binding(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What carries the requests of mounts that don't say themselves: every test is for both."""
+    monkeypatch.setenv("PYUNION_TEST_BINDING", request.param)
+    return str(request.param)
 
 
 MakeUnion = Callable[..., Union]

@@ -177,7 +177,11 @@ def test_large_writes_and_reads_keep_every_byte(make_union: MakeUnion) -> None:
     assert path.read_bytes() == bytes(expected)
 
 
-def test_what_pyfuse3_cannot_carry_is_refused_and_programs_have_a_way_around(make_union: MakeUnion, open_fds) -> None:
+def test_what_pyfuse3_cannot_carry_is_refused_and_programs_have_a_way_around(
+    make_union: MakeUnion, open_fds, binding: str
+) -> None:
+    if binding != "pyfuse3":
+        pytest.skip("of pyfuse3")
     union = make_union(fill)
     fd = open_fds(union.top / "file", os.O_RDWR)
     length = ctypes.c_long(BLOCK)

@@ -20,6 +20,12 @@ from tests.support.mounts import MountFactory
 
 pytestmark = needs.root
 
+@pytest.fixture
+def binding() -> str:
+    """Only one knows passthrough."""
+    return "direct"
+
+
 DIRECT = "binding=direct"
 OLD, NEW = b"old " * 4096, b"new " * 4096
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import needs
-from tests.support.mounts import PYUNIONFS
+from tests.support.mounts import PYUNIONFS, binding_words
 from tests.support.tree import Snapshot, snapshot
 
 CHECKOUT = Path(__file__).parents[2]
@@ -43,7 +43,7 @@ class Stage:
 
     def run(self, *arguments: str | bytes, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Run pyunionfs detached; a driver that keeps our pipes open makes this fail by its timeout."""
-        command: list[str | bytes] = [*self.prefix, *PYUNIONFS, *arguments]
+        command: list[str | bytes] = [*self.prefix, *PYUNIONFS, *binding_words(), *arguments]
         return subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=RUN_TIMEOUT_S,
             text=True, errors="surrogateescape", cwd=cwd or self.top, check=False,

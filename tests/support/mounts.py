@@ -111,7 +111,7 @@ def mount_union(
     mounted = _prepare(lowers, upper, workdir, at, options)
     log_fd, log = tempfile.mkstemp(prefix="pyunionfs-", suffix=".log")
     mounted.log = Path(log)
-    command = [*PYUNIONFS, str(mounted.path), "-f", "-o", with_binding(union_options(mounted))]
+    command = [*PYUNIONFS, *binding_words(), str(mounted.path), "-f", "-o", union_options(mounted)]
     already = len(mount_point_lines(mounted.path))
     with os.fdopen(log_fd, "wb") as output:
         mounted.driver = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
@@ -161,10 +161,10 @@ def union_options(mounted: Mounted) -> str:
     return ",".join(items + ([mounted.options] if mounted.options else []))
 
 
-def with_binding(options: str) -> str:
-    """`options` with the binding that the environment asks for first, so that a test's own choice counts."""
+def binding_words() -> list[str]:
+    """Arguments for the binding that the environment asks for; first, so that a test's own choice counts."""
     binding = os.environ.get("PYUNION_TEST_BINDING")
-    return f"binding={binding},{options}" if binding else options
+    return ["-o", f"binding={binding}"] if binding else []
 
 
 def escape(path: str | os.PathLike[str]) -> str:

@@ -46,9 +46,10 @@ def setattr_(mount: Mount, request: Request) -> Steps[Answer]:
     caller = request.caller()
     if change != SetAttr():
         yield from attrs.setattr(mount.union, node, change, caller, handle)
-    # Nothing at all to change comes before a stranger's write to a file that is passed through: the kernel has taken
-    # from ATTR_KILL_SUID what it leaves to us. Kernel: fs/fuse/dir.c:fuse_setattr(), fs/inode.c:__remove_privs().
-    if (not valid or valid & Fattr.KILL_SUIDGID) and isinstance(node, File) and node.set_id and node.is_upper:
+    # Nothing at all to change comes before a write that takes set-id bits or capabilities from a file that is passed
+    # through; the latter were removed by name. Kernel: fs/fuse/dir.c:fuse_setattr(), fs/inode.c:__remove_privs().
+    kills = valid & Fattr.KILL_SUIDGID or (not valid and caller.uid != 0)
+    if kills and isinstance(node, File) and node.set_id and node.is_upper:
         files.drop_set_id(mount.union, node)
     return mount.replies.attr(*lookup.getattr(mount.union, node, handle))
 

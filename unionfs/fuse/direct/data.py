@@ -20,6 +20,7 @@ _waits: dict[int, bool] = {}
 def read(handle: Handle, offset: int, size: int) -> Answer | Steps[Answer]:
     """Up to `size` bytes, fewer only at the end. What it gives is good until the next read."""
     target = _buffer[:size]
+    size = len(target)
     try:
         count = os.preadv(handle.fd, [target], offset, os.RWF_NOWAIT)
     except BlockingIOError:

@@ -79,11 +79,9 @@ class Device:
                 raise
 
 
-def parse(message: memoryview) -> Request:
-    """The request in `message`. Raises EndedError: it can't be one, so nobody knows what comes next."""
+def parse(message: memoryview) -> Request | None:
+    """The request in `message`, whatever its body; None if it is too short to be one."""
     if len(message) < _HEADER_BYTES:
-        raise EndedError("a request without header")
-    size, opcode, unique, nodeid, uid, gid, pid = protocol.IN_HEADER.unpack_from(message)
-    if size != len(message):
-        raise EndedError(f"a request of {size} bytes in a message of {len(message)}")
+        return None
+    _, opcode, unique, nodeid, uid, gid, pid = protocol.IN_HEADER.unpack_from(message)
     return Request(opcode, unique, nodeid, uid, gid, pid, message[_HEADER_BYTES:])

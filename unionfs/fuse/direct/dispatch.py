@@ -1,5 +1,6 @@
 """From requests to handlers, and from what they give to replies. No I/O but through the `Sender` it is given."""
 
+import errno
 import logging
 import time
 from collections import Counter
@@ -16,7 +17,6 @@ from unionfs.fuse.errors import errno_of
 log = logging.getLogger("pyunionfs")
 
 _OPCODES = max(Opcode) + 1
-_ENOSYS = 38
 _SILENT = (Opcode.FORGET, Opcode.BATCH_FORGET, Opcode.INTERRUPT, Opcode.NOTIFY_REPLY)
 """Requests that must not be answered."""
 
@@ -55,7 +55,7 @@ class Dispatcher:
         handler = self._handlers[opcode] if opcode < _OPCODES else None
         if handler is None:
             if opcode not in _SILENT:
-                self._sender.refuse(request.unique, _ENOSYS)
+                self._sender.refuse(request.unique, errno.ENOSYS)
             return
         self.requests[opcode] += 1  # type: ignore[index]  # an int is as good, and quicker
         try:
@@ -78,7 +78,9 @@ class Dispatcher:
             self._tell_changes()
         if self._mount.replaced:
             self._tell_names()
-        if isinstance(answer, Exception):
+        if isinstance(answer, OverflowError):  # a number that no system call takes
+            self._sender.refuse(unique, errno.EINVAL)
+        elif isinstance(answer, Exception):
             self._sender.refuse(unique, errno_of(answer))
         else:
             self._sender.reply(unique, answer)

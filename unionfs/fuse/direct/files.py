@@ -13,16 +13,18 @@ from unionfs.fuse.direct import data, protocol
 from unionfs.fuse.direct.mount import EMPTY, Mount, Table, refuse_for_ever
 from unionfs.fuse.direct.passthrough import StaleError
 from unionfs.fuse.direct.protocol import Opcode
-from unionfs.fuse.direct.request import Request
+from unionfs.fuse.direct.request import Request, malformed
 from unionfs.fuse.direct.tasks import Answer
 
 _LARGEST_COUNT = 0x7FFFF000  # MAX_RW_COUNT of include/linux/fs.h, which fits write_out
+_NOT_SENT = os.O_PATH | os.O_TMPFILE
+"""Flags of open(2) that the kernel has dealt with."""
 
 
 def open_(mount: Mount, request: Request) -> Steps[Answer]:
     flags, open_flags = request.fields(protocol.OPEN_IN)
     node = mount.node(request.nodeid)
-    fh = yield from files.open_file(mount.union, node, flags, request.caller())
+    fh = yield from files.open_file(mount.union, node, flags & ~_NOT_SENT, request.caller())
     with _closed_on_error(mount, fh):
         assert isinstance(node, File)  # or it wouldn't be open
         if open_flags & protocol.OPEN_KILL_SUIDGID and node.set_id:
@@ -39,13 +41,13 @@ def open_(mount: Mount, request: Request) -> Steps[Answer]:
 def create_(mount: Mount, request: Request) -> Answer:
     flags, mode, umask, _ = request.fields(protocol.CREATE_IN)
     name, parent = request.name(protocol.CREATE_IN.size), mount.node(request.nodeid)
-    return _made(mount, *create.create(mount.union, parent, name, mode, flags, request.caller(umask)))
+    return _made(mount, *create.create(mount.union, parent, name, mode, flags & ~_NOT_SENT, request.caller(umask)))
 
 
 def tmpfile_(mount: Mount, request: Request) -> Answer:
     flags, mode, umask, _ = request.fields(protocol.CREATE_IN)
     parent = mount.node(request.nodeid)
-    return _made(mount, *tmpfile.tmpfile(mount.union, parent, mode, flags, request.caller(umask)))
+    return _made(mount, *tmpfile.tmpfile(mount.union, parent, mode, flags & ~_NOT_SENT, request.caller(umask)))
 
 
 def _made(mount: Mount, fh: int, found: tuple[Node, StatLike]) -> Answer:
@@ -70,7 +72,8 @@ def _opened(mount: Mount, fh: int, nodeid: int) -> bytes:
 
 def release(mount: Mount, request: Request) -> Answer:
     (fh,) = request.fields(protocol.RELEASE_IN)
-    mount.handle(fh)
+    if mount.handle(fh).node is not mount.node(request.nodeid):
+        raise malformed()
     mount.passthrough.release(request.nodeid)
     files.release(mount.union, fh)
     return EMPTY

@@ -76,9 +76,9 @@ class NodeIds:
             return
         if alias is not None:
             alias.lookups -= count
-            if alias.lookups <= 0:
-                self._drop(nodeid, node)
         lookup.forget(self._union, node, count)
+        if self._aliases:
+            self._tidy(node)
 
     def replace(self, node: Node) -> None:
         """From now on tell the kernel of `node` under a new nodeid."""
@@ -86,7 +86,15 @@ class NodeIds:
         self._aliases[nodeid] = _Alias(node)
         self._current[node] = nodeid
 
-    def _drop(self, nodeid: int, node: Node) -> None:
-        del self._aliases[nodeid]
-        if self._current.get(node) == nodeid:
-            del self._current[node]
+    def _tidy(self, node: Node) -> None:
+        """Drop nodeids that mean nothing any more.
+
+        The present one stays as long as the node does, though the kernel has forgotten it: it drops what a lookup
+        gave it when it finds that a name means another nodeid, and asks again.
+        """
+        gone = self._inodes.get(node.ino) is not node
+        for nodeid in [nodeid for nodeid, alias in self._aliases.items() if alias.node is node]:
+            if gone or (self._aliases[nodeid].lookups <= 0 and self._current[node] != nodeid):
+                del self._aliases[nodeid]
+        if gone:
+            self._current.pop(node, None)

@@ -1,7 +1,8 @@
 """The FUSE kernel protocol as data: opcodes, flags, layouts. Source: include/uapi/linux/fuse.h (7.45, Linux 6.18).
 
 To be read beside that header. A layout names the fields it gives, in the header's order; those that nobody here asks
-for are padding in its format. Numbers are in the machine's own byte order. Comments say since which protocol
+for are padding in its format; sizes and offsets in files are signed, as in system calls. Numbers are in the machine's
+own byte order. Comments say since which protocol
 version something exists; a kernel sends and takes only what its version has.
 """
 
@@ -155,7 +156,7 @@ FORGET_IN = Struct("=Q")  # nlookup
 BATCH_FORGET_IN = Struct("=I4x")  # count
 FORGET_ONE = Struct("=QQ")  # nodeid nlookup
 GETATTR_IN = Struct("=I4xQ")  # getattr_flags fh
-SETATTR_IN = Struct("=I4xQQ8xqq8xII4xI4xII4x")  # valid fh size atime mtime atimensec mtimensec mode uid gid
+SETATTR_IN = Struct("=I4xQq8xqq8xII4xI4xII4x")  # valid fh size atime mtime atimensec mtimensec mode uid gid
 MKNOD_IN = Struct("=III4x")  # mode rdev umask
 MKDIR_IN = Struct("=II")  # mode umask
 RENAME_IN = Struct("=Q")  # newdir
@@ -163,8 +164,8 @@ RENAME2_IN = Struct("=QI4x")  # newdir flags
 LINK_IN = Struct("=Q")  # oldnodeid
 OPEN_IN = Struct("=II")  # flags open_flags
 CREATE_IN = Struct("=IIII")  # flags mode umask open_flags; TMPFILE's too
-READ_IN = Struct("=QQI20x")  # fh offset size
-WRITE_IN = Struct("=QQII16x")  # fh offset size write_flags
+READ_IN = Struct("=QqI20x")  # fh offset size
+WRITE_IN = Struct("=QqII16x")  # fh offset size write_flags
 RELEASE_IN = Struct("=Q16x")  # fh
 FSYNC_IN = Struct("=QI4x")  # fh fsync_flags
 SETXATTR_IN = Struct("=II")  # size flags
@@ -173,9 +174,9 @@ GETXATTR_IN = Struct("=I4x")  # size
 ACCESS_IN = Struct("=I4x")  # mask
 INTERRUPT_IN = Struct("=Q")  # unique
 IOCTL_IN = Struct("=QII8xII")  # fh flags cmd in_size out_size
-FALLOCATE_IN = Struct("=QQQI4x")  # fh offset length mode
+FALLOCATE_IN = Struct("=QqqI4x")  # fh offset length mode
 LSEEK_IN = Struct("=QqI4x")  # fh offset whence
-COPY_FILE_RANGE_IN = Struct("=QQQQQQQ")  # fh_in off_in nodeid_out fh_out off_out len flags
+COPY_FILE_RANGE_IN = Struct("=QqQQqqQ")  # fh_in off_in nodeid_out fh_out off_out len flags
 STATX_IN = Struct("=I4xQII")  # getattr_flags fh sx_flags sx_mask
 
 # Replies: what stands behind out_header
