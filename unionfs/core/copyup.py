@@ -219,10 +219,17 @@ def _owner(union: Union, source: At, st: os.stat_result, layer: Layer) -> Owner:
 
 def _set_origin(union: Union, node: Dir | File, source: At, st: os.stat_result, temporary: At) -> None:
     """Record where the copy comes from; without xattrs or file handles it is just not recorded."""
-    if isinstance(node, File) and node.lower is None:  # its metadata is a copy already
-        origin = union.dialect.get(source, ORIGIN)
-    else:
-        origin = union.origins.encode(source, st.st_dev)
+    if isinstance(node, File) and node.lower is None:
+        keep_origin(union, source, temporary)
+        return
+    origin = union.origins.encode(source, st.st_dev)
+    if origin is not None:
+        _set_mark(union, temporary, ORIGIN, origin)
+
+
+def keep_origin(union: Union, source: At, temporary: At) -> None:
+    """Let `temporary`, which is to take the place of the upper's `source`, have come from where that came from."""
+    origin = union.dialect.get(source, ORIGIN)
     if origin is not None:
         _set_mark(union, temporary, ORIGIN, origin)
 
@@ -259,24 +266,25 @@ def mark_impure(union: Union, part: UpperPart) -> None:
 
 
 def _commit(union: Union, node: File, copying: CopyUp) -> None:
-    """Put the finished copy in place of the lower object, and turn everything in memory to it."""
+    """Put the finished copy in place of the lower object, and turn everything in memory to it.
+
+    A lower hard link goes to the index, by which all its names mean the copy, then gets its name. Raises OSError: the
+    lower object is what it was, or the index has it and only the name is still the lower layer's.
+    """
     workdir = tree.writable(union)
     temporary = workdir.temp(copying.temporary)
     held = -1
-    index_name = None
     reopened: dict[Handle, int] = {}
     try:
-        lower = tree.locate(union, node).stat()
-        links = lower.st_nlink + node.nlink_diff
+        links = tree.locate(union, node).stat().st_nlink + node.nlink_diff
+        index_name = node.link_name if links > 0 and union.primitives.hard_links else None
         upper = temporary.stat()
-        others = links - bool(node.names) - _INDEXED
-        if node.link_name is not None and links > 0 and union.primitives.hard_links:
-            _set_mark(union, temporary, NLINK, b"L%+d" % node.nlink_diff)
-            _enter_index(temporary, At(workdir.index, node.link_name))
-            index_name = node.link_name
         if not copying.lacks_data:
             reopened = tree.reopened(node, temporary)
-        if node.names:
+        if index_name is not None:
+            _set_mark(union, temporary, NLINK, b"L%+d" % node.nlink_diff)
+            workdir.publish(copying.temporary, At(workdir.index, index_name))
+        elif node.names:
             parent, name = node.names[0]
             _publish(union, copying.temporary, upper_dir(union, parent), name)
             _name_in_upper(union, parent, name)
@@ -286,9 +294,6 @@ def _commit(union: Union, node: File, copying: CopyUp) -> None:
     except OSError:
         workdir.discard(copying.temporary)
         tree.close(reopened)
-        if index_name is not None:
-            with suppress(OSError):
-                os.unlink(index_name, dir_fd=workdir.index)
         raise
     if node.fd >= 0:
         os.close(node.fd)
@@ -297,24 +302,14 @@ def _commit(union: Union, node: File, copying: CopyUp) -> None:
     node.lower = None
     node.real = real_id(upper)
     node.index_name = index_name
-    node.nlink_diff = others if index_name is not None else 0
+    node.nlink_diff = links - _INDEXED if index_name is not None else 0
     if node.link_name is not None:
         workdir.lose_links(node.link_name, 0)
         node.link_name = None
     union.changed.append(node)
     tree.turn_handles(reopened)
-
-
-def _enter_index(temporary: At, entry: At) -> None:
-    """Link the copy of a lower hard link into the index. What a failed copy-up couldn't remove from there goes."""
-    for last in (False, True):
-        try:
-            os.link(temporary.name, entry.name, src_dir_fd=temporary.dirfd, dst_dir_fd=entry.dirfd)
-            return
-        except FileExistsError:
-            if last:
-                raise
-            os.unlink(entry.name, dir_fd=entry.dirfd)
+    if node.names:
+        upper_name(union, *node.names[0], node)
 
 
 def save_nlink(union: Union, node: File) -> None:
@@ -339,7 +334,8 @@ def upper_name(union: Union, parent: Dir, name: bytes, node: File) -> None:
     """
     if node.index_name is None:
         return
-    target = At(union.fds.fd(upper_dir(union, parent)), name)
+    part = upper_dir(union, parent)
+    target = At(union.fds.fd(part), name)
     try:
         if real_id(target.stat()) == node.real:
             return
@@ -348,6 +344,7 @@ def upper_name(union: Union, parent: Dir, name: bytes, node: File) -> None:
     source = tree.locate(union, node)
     directory = At(target.dirfd)
     st = directory.stat()
+    mark_impure(union, part)
     links = source.stat().st_nlink
     if node.lower_links:  # right before and after the link; Kernel: ovl_set_nlink_lower()
         _set_mark(union, source, NLINK, b"L%+d" % (links + node.nlink_diff - node.lower_links))

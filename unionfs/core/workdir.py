@@ -100,15 +100,19 @@ class Workdir:
 
         Never fails: the name is gone already, and only a number would be wrong after the next mount.
         """
-        if self.lost_links.pop(index_name, 0):
-            with suppress(OSError):
-                os.unlink(_LINKS + b"/" + index_name, dir_fd=self._fd)
+        known = self.lost_links.pop(index_name, 0)
+        entry = _LINKS + b"/" + index_name
         if lost:
             self.lost_links[index_name] = lost
+            name = self.name()
             with suppress(OSError):
                 with suppress(FileExistsError):
                     os.mkdir(_LINKS, 0o700, dir_fd=self._fd)
-                os.symlink(b"%d" % lost, _LINKS + b"/" + index_name, dir_fd=self._fd)
+                os.symlink(b"%d" % lost, name, dir_fd=self.temporary)
+                os.rename(name, entry, src_dir_fd=self.temporary, dst_dir_fd=self._fd)
+        elif known:
+            with suppress(OSError):
+                os.unlink(entry, dir_fd=self._fd)
 
     def discard(self, name: bytes) -> None:
         """Remove the temporary `name`, whatever it is. Never fails: the next mount removes what is left."""

@@ -78,7 +78,11 @@ def link(union: Union, node: Node, newparent: Node, newname: bytes) -> Steps[tup
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), newname)
     directory = tree.directory(newparent)
     _check_free(union, directory, newname)
-    yield from copyup.upper_file(union, node, data=not node.names)
+    node.opens += 1  # it may lose its names while it is copied
+    try:
+        yield from copyup.upper_file(union, node, data=not node.names)
+    finally:
+        node.opens -= 1
     _check_free(union, directory, newname)
     if node.data is not None:
         redirect.leave(union, node, *node.names[0], stays=False)
