@@ -99,7 +99,8 @@ def rename(
         expect(union, old.dirfd)
         _renameat(old, new, fsops.RENAME_EXCHANGE)
         if not whiteout:
-            os.unlink(name, dir_fd=old.dirfd)
+            with suppress(OSError):  # it is renamed, and the whiteout hides nothing there; Kernel: ovl_cleanup()
+                os.unlink(name, dir_fd=old.dirfd)
     elif onto_whiteout:
         with workdir.guarding(_path(target, newname), *([_path(source, name)] if whiteout else [])):
             os.unlink(newname, dir_fd=new.dirfd)

@@ -178,6 +178,7 @@ class _Move:
         try:
             fresh = workdir.temp(name)
             copyup.copy_metadata(self.union, self.new, self.new.stat(), fresh)
+            copyup.keep_origin(self.union, self.new, fresh)
             self.union.dialect.set_opaque(fresh)
             fsops.renameat2(workdir.temporary, name, self.new.dirfd, self.newname, RENAME_EXCHANGE)
         finally:
