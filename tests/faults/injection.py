@@ -31,6 +31,8 @@ class Fault(NamedTuple):
     """The errno it returns; KILL: the process dies instead of making it."""
     lasting: bool = False
     """All calls after it that change something fail too, until the verb is over."""
+    looks: bool = False
+    """The call changes nothing itself."""
 
     def __str__(self) -> str:
         what = "killed" if self.code == KILL else errno.errorcode[self.code]
@@ -44,8 +46,10 @@ class Report(NamedTuple):
     """0: the verb succeeded; otherwise its errno."""
     afterwards: Seen
     """The tree in the same process, after the verb."""
-    retried: Seen
-    """The tree when the verb was tried again, if it had failed."""
+    retry_code: int = 0
+    """What the verb told when it was tried again, if it had failed."""
+    retried: Seen | None = None
+    """The tree after that."""
 
 
 class Outcome(NamedTuple):
@@ -105,11 +109,15 @@ def _watched(tmp: Path, lowers: list[Path], scenario: Scenario, supervisor: sock
     fs.union.check()
     assert not fs.union.handles, "a handle is left open"
     assert not any(node.opens for node in fs.union.inodes), "a node is left open"
-    report = Report(code, seen_by_verbs(fs), Seen({}, {}))
+    report = Report(code, seen_by_verbs(fs))
     if code:
-        scenario.act(fs)
+        code = 0
+        try:
+            scenario.act(fs)
+        except OSError as error:
+            code = error.errno or -1
         fs.union.check()
-        report = report._replace(retried=seen_by_verbs(fs))
+        report = report._replace(retry_code=code, retried=seen_by_verbs(fs))
     supervisor.send(pickle.dumps(report))
 
 

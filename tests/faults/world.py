@@ -7,7 +7,7 @@ import struct
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.support.tree import PRIVATE_XATTRS, TYPES, Entry, Snapshot, snapshot
+from tests.support.tree import PRIVATE_XATTRS, TYPES, Entry, Snapshot, snapshot, with_plain_links
 from tests.unit.core.inprocess import InProcess
 from unionfs.core.inodes import Dir, Node
 from unionfs.core.model import StatLike
@@ -137,22 +137,22 @@ def _entry(fs: InProcess, node: Node, st: StatLike, path: str) -> Entry:
 
 def seen_at(root: Path) -> Seen:
     """A mounted tree."""
-    tree = snapshot(root)
-    for path, entry in tree.items():
-        if entry.type == "directory":
-            object.__setattr__(entry, "nlink", 1)
+    tree = with_plain_links(snapshot(root))
     return Seen(tree, {path: os.lstat(root / path).st_ino for path in tree})
 
 
-def strays(upper: Path, lowers: list[Path], seen: Seen) -> list[str]:
-    """What lies in the upper and is neither visible in the union nor hides anything of a lower layer."""
+def strays(upper: Path, lowers: list[Path], seen: Seen, spared: tuple[str, ...]) -> list[str]:
+    """What lies in the upper and is neither visible in the union nor hides anything of a lower layer.
+
+    Whiteouts at the `spared` names may hide nothing.
+    """
     found = []
     for directory, folders, files in os.walk(upper):
         for name in (*folders, *files):
             path = os.path.relpath(os.path.join(directory, name), upper)
             status = os.lstat(upper / path)
             if stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:
-                if not any(os.path.lexists(lower / path) for lower in lowers) and "redirected" not in path:
+                if not any(os.path.lexists(lower / path) for lower in lowers) and path not in spared:
                     found.append(f"{path}: a whiteout of nothing")
             elif path not in seen.tree:
                 found.append(f"{path}: not visible")

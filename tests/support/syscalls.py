@@ -29,7 +29,7 @@ CHANGING = {
 LOOKING = {
     "fstat": 5, "lseek": 8, "pread64": 17, "getxattr": 191, "lgetxattr": 192, "fgetxattr": 193, "listxattr": 194,
     "llistxattr": 195, "flistxattr": 196, "getdents64": 217, "openat": 257, "newfstatat": 262, "readlinkat": 267,
-    "name_to_handle_at": 303, "statx": 332, "openat2": 437,
+    "name_to_handle_at": 303, "open_by_handle_at": 304, "statx": 332, "openat2": 437,
 }  # fmt: skip
 """Numbers on x86-64. An openat that may create or cut a file changes."""
 
