@@ -1,0 +1,18 @@
+"""What goes wrong with images, as a refusal for the person at the terminal."""
+
+from runtime.errors import Refusal
+
+
+class ImageError(Refusal):
+    """An image can't be had, read or made; 1 is the status with which Docker's image commands fail."""
+
+    def __init__(self, message: str, status: int = 1) -> None:
+        super().__init__(message, status)
+
+
+class Corrupt(ImageError):
+    """Bytes aren't what their descriptor promised: wrong digest, wrong size, or not the format they claim."""
+
+
+class Missing(ImageError):
+    """There is no such image, or a blob of it isn't here."""
