@@ -1,7 +1,11 @@
 """While one request waits for something slow, the others are served."""
 
+import ctypes
+import errno
 import os
+import signal
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -121,3 +125,83 @@ def test_many_at_once_each_get_their_own_bytes(gated: Union, gate: Gate) -> None
         gate.open()
         writer.result(PROMPT_S)
     assert failures == []
+
+
+def opener(path: Path) -> int:
+    """A process that opens `path` for writing, and ends with the errno it got; SIGALRM doesn't end it."""
+    pid = os.fork()
+    if pid == 0:
+        libc = ctypes.CDLL(None, use_errno=True)  # os.open would try again
+        signal.signal(signal.SIGALRM, lambda *_: None)
+        signal.siginterrupt(signal.SIGALRM, True)
+        fd = libc.open(os.fsencode(path), os.O_RDWR)
+        os._exit(0 if fd >= 0 else ctypes.get_errno())
+    return pid
+
+
+def ended(pid: int) -> int:
+    """Exit status of the process, which must end soon."""
+    deadline = time.monotonic() + PROMPT_S
+    while (found := os.waitpid(pid, os.WNOHANG))[0] == 0:
+        assert time.monotonic() < deadline, "it waits for ever"
+        time.sleep(0.01)
+    return os.waitstatus_to_exitcode(found[1])
+
+
+def leftovers(union: Union) -> list[Path]:
+    return list((union.upper.with_name("upper.work") / "work").iterdir())
+
+
+@pytest.fixture
+def interruptible(binding: str) -> None:
+    if binding == "pyfuse3":
+        pytest.skip("it tells nobody of signals")
+
+
+@pytest.mark.usefixtures("interruptible")
+@pytest.mark.parametrize("number", [signal.SIGALRM, signal.SIGKILL])
+def test_a_signal_ends_a_copy_up_and_nothing_is_left_of_it(gated: Union, gate: Gate, number: int) -> None:
+    pid = opener(gated.top / "big")
+    gate.wait_for_reader()
+    os.kill(pid, number)
+    assert ended(pid) == (errno.EINTR if number == signal.SIGALRM else -signal.SIGKILL)
+    gate.open()
+    deadline = time.monotonic() + PROMPT_S
+    while leftovers(gated) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert leftovers(gated) == []
+    assert not (gated.upper / "big").exists()
+    write_start(gated.top / "big")
+    assert (gated.upper / "big").stat().st_size == gate.size_bytes
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_a_signal_to_one_of_two_leaves_the_copy_to_the_other(gated: Union, gate: Gate) -> None:
+    first = opener(gated.top / "big")
+    gate.wait_for_reader()
+    with ThreadPoolExecutor() as pool:
+        second = pool.submit(write_start, gated.top / "big")
+        time.sleep(0.2)  # until it waits too
+        os.kill(first, signal.SIGALRM)
+        assert ended(first) == errno.EINTR
+        gate.open()
+        second.result(PROMPT_S)
+    assert (gated.upper / "big").stat().st_size == gate.size_bytes
+    assert gate.reads() < 1.5 * gate.size_bytes / LARGEST_READ
+    assert leftovers(gated) == []
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_who_asks_again_after_a_signal_gets_a_whole_copy(gated: Union, gate: Gate) -> None:
+    first = opener(gated.top / "big")
+    gate.wait_for_reader()
+    os.kill(first, signal.SIGALRM)
+    assert ended(first) == errno.EINTR
+    with ThreadPoolExecutor() as pool:
+        second = pool.submit(write_start, gated.top / "big")
+        time.sleep(0.2)
+        gate.open()
+        second.result(PROMPT_S)
+    content = (gated.upper / "big").read_bytes()
+    assert content == b"start" + (PATTERN * (gate.size_bytes // len(PATTERN)))[5:]
+    assert leftovers(gated) == []

@@ -3,7 +3,6 @@
 import errno
 import os
 from collections.abc import Callable
-from typing import NamedTuple
 
 from unionfs.core.work import Steps, Work
 from unionfs.fuse.direct.workers import Workers
@@ -14,11 +13,18 @@ Reply = Callable[[int, Answer | Exception], None]
 """Called with the number of a request (`unique`) and its answer."""
 
 
-class _Task(NamedTuple):
+class _Task:
     """A request in progress."""
 
-    unique: int
-    steps: Steps[Answer]
+    __slots__ = ("interrupted", "steps", "unique", "work")
+
+    def __init__(self, unique: int, steps: Steps[Answer]) -> None:
+        self.unique = unique
+        self.steps = steps
+        self.work: Work | None = None
+        """What it waits for."""
+        self.interrupted = False
+        """It was answered with EINTR, and only cleans up."""
 
 
 class Tasks:
@@ -27,67 +33,70 @@ class Tasks:
     def __init__(self, workers: Workers, reply: Reply) -> None:
         self._workers = workers
         self._reply = reply
+        self._tasks: dict[int, _Task] = {}
+        """Those that wait, by `unique`."""
         self._waiting: dict[Work, list[_Task]] = {}
-        self._work_of: dict[int, Work] = {}
-        """What each waiting request waits for, by its `unique`."""
-        self._interrupted: set[int] = set()
 
     def start(self, unique: int, steps: Steps[Answer]) -> None:
         """Carry out `steps`; their value, or what they raise, is the answer to the request `unique`."""
         self._go_on(_Task(unique, steps), None)
 
     def interrupt(self, unique: int) -> None:
-        """The process that waits for the request `unique` got a signal: answer EINTR soon, if the step can be stopped.
+        """The process that waits for the request `unique` got a signal: answer EINTR if its step can be stopped.
 
-        A step that others wait for goes on for them.
+        The step is, unless others wait for it too; what was begun is undone when it has stopped.
         """
-        work = self._work_of.get(unique)
-        if work is None or not work.stoppable:
+        task = self._tasks.get(unique)
+        if task is None or task.work is None or not task.work.stoppable:
             return
-        tasks = self._waiting[work]
-        if any(task.unique not in self._interrupted and task.unique != unique for task in tasks):
-            task = next(task for task in tasks if task.unique == unique)
-            tasks.remove(task)
-            del self._work_of[unique]
-            task.steps.close()
-            self._reply(unique, InterruptedError(errno.EINTR, os.strerror(errno.EINTR)))
-        else:
-            self._interrupted.add(unique)
-            work.stop = True
+        del self._tasks[unique]
+        task.interrupted = True
+        task.work.stop = all(other.interrupted for other in self._waiting[task.work])
+        self._reply(unique, _interrupted())
 
     def _go_on(self, task: _Task, error: Exception | None) -> None:
+        task.work = None
         try:
             work = next(task.steps) if error is None else task.steps.throw(error)
         except StopIteration as stop:
-            self._reply(task.unique, stop.value)
+            self._end(task, stop.value)
         except Exception as raised:
-            self._reply(task.unique, raised)
+            self._end(task, raised)
         else:
             self._wait(task, work)
 
+    def _end(self, task: _Task, answer: Answer | Exception) -> None:
+        self._tasks.pop(task.unique, None)
+        if not task.interrupted:
+            self._reply(task.unique, answer)
+
     def _wait(self, task: _Task, work: Work) -> None:
-        self._work_of[task.unique] = work
-        tasks = self._waiting.get(work)
-        if tasks is not None:
-            tasks.append(task)
-            return
-        self._waiting[work] = [task]
-        self._workers.submit(work.run, lambda error: self._finished(work, error))
+        task.work = work
+        if not task.interrupted:
+            self._tasks[task.unique] = task
+        if work in self._waiting:
+            self._waiting[work].append(task)
+        else:
+            self._waiting[work] = [task]
+            self._workers.submit(work.run, lambda error: self._finished(work, error))
 
     def _finished(self, work: Work, error: Exception | None) -> None:
+        """Carry on those that waited for `work`.
+
+        When it was stopped, those who gave up come first and clean up; who joined since finds it undone, and begins
+        again. Otherwise they come last: others have used the result, or nobody has and they clean up all the same.
+        """
         tasks = self._waiting.pop(work)
         for task in tasks:
-            del self._work_of[task.unique]
-        if not isinstance(error, InterruptedError):
-            for task in tasks:
-                self._interrupted.discard(task.unique)
-                self._go_on(task, error)
-            return
-        # those who stopped it clean up; who joined since finds it undone, and begins again
-        stopped = [task for task in tasks if task.unique in self._interrupted]
-        for task in stopped:
-            self._interrupted.discard(task.unique)
-            self._go_on(task, error)
-        for task in tasks:
-            if task not in stopped:
-                self._go_on(task, None)
+            self._tasks.pop(task.unique, None)
+        stopped = isinstance(error, InterruptedError)
+        given_up = error or _interrupted()
+        for task in sorted(tasks, key=lambda task: task.interrupted != stopped):
+            if task.interrupted:
+                self._go_on(task, given_up)
+            else:
+                self._go_on(task, None if stopped else error)
+
+
+def _interrupted() -> InterruptedError:
+    return InterruptedError(errno.EINTR, os.strerror(errno.EINTR))
