@@ -12,6 +12,7 @@ from unionfs.core.inodes import File, Handle, Node
 from unionfs.core.model import Caller
 from unionfs.core.union import Union
 from unionfs.core.work import Steps, Work
+from unionfs.linux.at import At
 
 _NOT_FOR_US = os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_DIRECT | os.O_TRUNC
 """Open flags that aren't passed to the layer's file: the kernel above has dealt with them, or positions its writes."""
@@ -29,7 +30,7 @@ def open_file(union: Union, node: Node, flags: int, caller: Caller) -> Steps[int
         try:
             yield from copyup.upper_file(union, file, 0 if flags & os.O_TRUNC else None)
             place = tree.locate(union, file)
-            fd = place.open(flags & ~_NOT_FOR_US | flags & os.O_TRUNC)
+            fd = _open_for_writing(place, flags)
         finally:
             file.opens -= 1
     else:
@@ -43,6 +44,16 @@ def open_file(union: Union, node: Node, flags: int, caller: Caller) -> Steps[int
             release(union, fh)
             raise
     return fh
+
+
+def _open_for_writing(place: At, flags: int) -> int:
+    passed_on = flags & ~_NOT_FOR_US | flags & os.O_TRUNC
+    try:
+        return place.open(passed_on)
+    except PermissionError:
+        if not flags & os.O_APPEND:
+            raise
+        return place.open(passed_on | os.O_APPEND)  # chattr +a: what the kernel above writes is at the end anyway
 
 
 def regular(node: Node) -> File:
