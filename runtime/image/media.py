@@ -83,7 +83,7 @@ class ImageConfig(NamedTuple):
     """Lowest layer first."""
     history: list[Json]
     config: Json
-    """Env, Entrypoint, Cmd, WorkingDir, User, Volumes, ExposedPorts, StopSignal, Labels and others, of the right types."""
+    """Env, Entrypoint, Cmd, WorkingDir, User, Volumes, ExposedPorts, StopSignal, Labels and others; types checked."""
     created: str
     raw: Json
 
