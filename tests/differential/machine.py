@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from tests.differential.actors import Actor, User
 from tests.differential.stacks import ACLS, Thing, build, contents, modes, names, paths, prune, stacks
 from tests.semantics.sidebyside import KERNEL_OPTIONS, OUR_OPTIONS, Seen, assert_same, look, next_tick_ns
 from tests.support.mounts import Mounted, mount_overlay, mount_union
+
+CALLS_MADE: Counter[str] = Counter()
+"""How often each call was compared."""
 
 Filesystem = Callable[[Path], Callable[[], object]]
 """Mounts something on a new directory, and gives what takes it away again."""
@@ -164,6 +168,7 @@ class Differential(RuleBasedStateMachine):
         """Make one call on both sides. Arguments that are tuples are paths."""
         if not self.wh_names and any(_has_wh_name(value) for value in arguments if isinstance(value, tuple)):
             return
+        CALLS_MADE[call] += 1
         answers = {}
         for side in self.sides:
             root = os.fsencode(side.mounted.path)

@@ -2,9 +2,11 @@
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.differential import machine
+from tests.differential.actors import CALLS
 from tests.support import needs
 
 pytestmark = [needs.root]
@@ -34,3 +36,13 @@ for kind in (
 ):
     kind.TestCase.settings = SETTINGS
     globals()[f"Test{kind.__name__}"] = kind.TestCase
+
+
+def test_every_call_was_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    """Runs last. A machine that compares nothing would find nothing."""
+    if EXAMPLES:
+        with capsys.disabled():
+            print(f"\n{machine.CALLS_MADE.total()} calls compared: {dict(machine.CALLS_MADE.most_common())}")
+    elif machine.CALLS_MADE:
+        assert machine.CALLS_MADE.total() > 500
+        assert set(CALLS) - set(machine.CALLS_MADE) <= {"close"}
