@@ -61,8 +61,7 @@ def _open(options: UnionOptions, opened: list[int]) -> Union:
         locks = (_lock(options.upper, "upper layer", opened), _lock(options.workdir, "work directory", opened))
         volatile.check(work, options.workdir)
         try:
-            workdir = Workdir(work)
-            opened += workdir.descriptors
+            workdir = Workdir(work, opened)
         except OSError as error:
             raise _about("work directory", options.workdir, error) from None
         prefix = _xattr_prefix(options, workdir)
@@ -71,6 +70,7 @@ def _open(options: UnionOptions, opened: list[int]) -> Union:
         opened.remove(work)
         os.close(work)
     union = _assemble(options, layers, workdir, primitives, locks, _dialect(options, prefix))
+    opened += union.origins.descriptors
     try:
         whiteouts.replay(union)
     except OSError as error:

@@ -22,16 +22,22 @@ _GUARD_BYTES = 1 << 16
 class Workdir:
     """Temporaries and index of one union, by descriptor."""
 
-    def __init__(self, workdir_fd: int) -> None:
-        """Precondition: nobody else uses the directory; its `work` is emptied. Raises OSError."""
+    def __init__(self, workdir_fd: int, opened: list[int]) -> None:
+        """Precondition: nobody else uses the directory; its `work` is emptied. Raises OSError.
+
+        `opened` takes what is open so far, for who fails.
+        """
         empty(workdir_fd, b"work")
         self.temporary = _make_dir(workdir_fd, b"work")
         """Descriptor of the directory of temporaries."""
+        opened.append(self.temporary)
         self.index = _make_dir(workdir_fd, b"index")
         """Descriptor of the index."""
+        opened.append(self.index)
         self.lost_links = _read_links(workdir_fd)
         """Names deleted of each lower hard link that was not copied up, by its name in the index."""
         self._fd = os.dup(workdir_fd)
+        opened.append(self._fd)
         self._origins: dict[int, bytes] | None = None
         """Origins by number of the file in the index, as they were when first asked for."""
         self._numbers = count(1)
