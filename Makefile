@@ -6,7 +6,7 @@ EXAMPLES = 500
 help:
 	@echo "make demo    a container over this machine's own root, and what it changed"
 	@echo "make test    the whole test suite (PYTEST_ARGS='-k whiteout' for a part)"
-	@echo "make fuzz    random calls on our mount and on kernel overlayfs, compared (EXAMPLES=500 rounds)"
+	@echo "make fuzz    random calls beside kernel overlayfs (EXAMPLES=500 rounds), many processes, every fault"
 	@echo "make lint    ruff, mypy --strict, import directions"
 	@echo "make clean   remove .venv and all caches of this checkout"
 
@@ -20,7 +20,7 @@ test:
 
 fuzz:
 	@.ci/bootstrap test
-	@PYUNION_FUZZ_EXAMPLES=$(EXAMPLES) .venv/bin/python -m pytest tests/differential -o timeout=0 $(PYTEST_ARGS)
+	@PYUNION_FUZZ_EXAMPLES=$(EXAMPLES) .venv/bin/python -m pytest tests/differential tests/concurrency tests/faults -o timeout=0 $(PYTEST_ARGS)
 
 lint:
 	@.ci/bootstrap test
