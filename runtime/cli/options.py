@@ -45,21 +45,28 @@ _TRUE = ("true", "1", "t", "T", "TRUE", "True")
 _FALSE = ("false", "0", "f", "F", "FALSE", "False")
 
 
-def parse(arguments: Sequence[str], table: Sequence[Option]) -> Parsed:
-    """Read `arguments` by `table`. Raises UsageError, which names the option."""
+def parse(arguments: Sequence[str], table: Sequence[Option], anywhere: bool = False) -> Parsed:
+    """Read `arguments` by `table`; `anywhere`: options may follow words. Raises UsageError, which names the option."""
     names = {option.name: option for option in (*table, HELP)}
     shorts = {option.short: option for option in table if option.short}
     given: dict[str, list[str]] = {}
-    rest = list(arguments)
-    while rest and rest[0].startswith("-") and rest[0] != "-":
+    rest, words = list(arguments), []
+    while rest and (anywhere or _is_option(rest[0])):
         word = rest.pop(0)
+        if not _is_option(word):
+            words.append(word)
+            continue
         if word == "--":
             break
         if word.startswith("--"):
             _long(word, names, rest, given)
         else:
             _cluster(word, shorts, rest, given)
-    return Parsed(given, rest)
+    return Parsed(given, words + rest)
+
+
+def _is_option(word: str) -> bool:
+    return word.startswith("-") and word != "-"
 
 
 def _long(word: str, names: dict[str, Option], rest: list[str], given: dict[str, list[str]]) -> None:

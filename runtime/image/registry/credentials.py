@@ -41,7 +41,7 @@ class LoginFiles:
         self.paths = paths
 
     def find(self, host: str, path: str = "") -> Credential | None:
-        """Credentials for a repository: the most specific entry of the first file that has one. Raises RegistryError."""
+        """For a repository, the most specific entry of the first file that has one. Raises RegistryError."""
         for name in self.paths:
             found = _find(_read(name), host, path)
             if found is not None:
