@@ -28,6 +28,10 @@ VERBS = {
     "ps": Verb("runtime.cli.containers", "ps", "list containers"),
     "rm": Verb("runtime.cli.containers", "rm", "remove containers"),
     "diff": Verb("runtime.cli.containers", "diff", "list what a container changed in its root filesystem"),
+    "pull": Verb("runtime.cli.registries", "pull", "fetch an image from a registry"),
+    "push": Verb("runtime.cli.registries", "push", "send an image to a registry"),
+    "login": Verb("runtime.cli.registries", "login", "log in to a registry"),
+    "logout": Verb("runtime.cli.registries", "logout", "forget the login at a registry"),
     "mount": Verb("unionfs.cli.mount", "main", "mount a union of directories", keeps_containers=False),
     "umount": Verb("unionfs.cli.mount", "umount", "unmount a union", keeps_containers=False),
 }
