@@ -136,10 +136,26 @@ def set_read_ahead(target: bytes) -> None:
     """
     try:
         os.stat(target)
-        mount = mountinfo.topmost(target)
-        if mount is None or not mount.fstype.startswith(b"fuse"):
-            return
-        setting = os.open(b"/sys/class/bdi/%b/read_ahead_kb" % mount.device, os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        return
+    mount = mountinfo.topmost(target)
+    if mount is not None and mount.fstype.startswith(b"fuse"):
+        _set_read_ahead_of(mount.device)
+
+
+def set_read_ahead_early(fd: int) -> bool:
+    """The same for the connection `fd` once INIT is answered; whether the kernel tells which one it is (Linux 6.11)."""
+    with open(f"/proc/self/fdinfo/{fd}", "rb") as lines:
+        for line in lines:
+            if line.startswith(b"fuse_connection:"):
+                _set_read_ahead_of(b"0:" + line.split()[1])
+                return True
+    return False
+
+
+def _set_read_ahead_of(device: bytes) -> None:
+    try:
+        setting = os.open(b"/sys/class/bdi/%b/read_ahead_kb" % device, os.O_WRONLY | os.O_CLOEXEC)
         try:
             os.write(setting, _READ_AHEAD_KB)
         finally:

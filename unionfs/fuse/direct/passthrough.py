@@ -32,7 +32,7 @@ _FOR_ALL = (errno.EPERM, errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL)
 class Opened(NamedTuple):
     """How a file is to be opened: open_flags and backing_id of open_out."""
 
-    flags: Fopen
+    flags: int
     backing_id: int = 0
 
 

@@ -95,8 +95,8 @@ class Server:
     def run(self, mount: Mount, *, debug: bool) -> None:
         """Answer requests until the connection ends or a signal says so. Raises EndedError."""
         dispatcher = (Tracer if debug else Dispatcher)(mount, self._device, self._workers)
-        if self._target is not None:
-            target = self._target
+        target = self._target
+        if not kernel.set_read_ahead_early(self._device.fd) and target is not None:
             self._workers.submit(lambda: kernel.set_read_ahead(target), _unheard)
         with self._signals(dispatcher):
             self._loop(dispatcher.handle)
@@ -164,8 +164,8 @@ def stack_depth(union: Union, *, shared: bool) -> int:
 
 
 def _shown(dispatcher: Dispatcher) -> str:
-    counted = dispatcher.requests.most_common()
-    return ", ".join(f"{Opcode(opcode).name.lower()} {count}" for opcode, count in counted) or "none"
+    counted = [(count, Opcode(opcode).name.lower()) for opcode, count in enumerate(dispatcher.requests) if count]
+    return ", ".join(f"{name} {count}" for count, name in sorted(counted, reverse=True)) or "none"
 
 
 def _unmount(target: bytes) -> None:
