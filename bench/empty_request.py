@@ -1,21 +1,22 @@
-"""Time of an empty request: getattr of a file whose attributes aren't cached, on a filesystem that does nothing else.
+"""Time of an empty request: fstat of a file whose attributes the kernel mustn't keep, on a union of one layer.
 
-Prints microseconds for pyfuse3 as it comes and for pyfuse3 on the driver's loop, several rounds in turn, and medians.
-Needs root and /dev/fuse.
+Prints microseconds for each binding, and for pyfuse3 as it comes on a filesystem that does nothing else; several
+rounds in turn, and medians. Needs root and /dev/fuse.
 """
 
 import os
+import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import pyfuse3
 import trio
 
 from unionfs.fuse import kernel
-from unionfs.fuse.loop import Loop
 from unionfs.linux import mounts
 
 ROUNDS = 5
@@ -33,50 +34,69 @@ class Empty(pyfuse3.Operations):
         return entry
 
 
-async def plain() -> None:
-    await pyfuse3.main()
-
-
-async def polled() -> None:
-    pyfuse3.trio = Loop()  # type: ignore[attr-defined]
-    await pyfuse3.main(min_tasks=8, max_tasks=1)
-
-
-def measure(main: Callable[[], Awaitable[None]]) -> float:
-    """Microseconds per request of a filesystem served by `main` in a process of its own."""
-    target = os.fsencode(tempfile.mkdtemp())
+def measure_empty() -> float:
+    """Microseconds per request with pyfuse3 as it comes, served in a process of its own."""
+    target = tempfile.mkdtemp()
     fd = kernel.open_device()
-    kernel.mount_device(fd, target, source=b"empty")
+    kernel.mount_device(fd, os.fsencode(target), source=b"empty")
     pid = os.fork()
     if pid == 0:
         pyfuse3.init(Empty(), f"/dev/fd/{fd}", set())
-        trio.run(main)
+        trio.run(pyfuse3.main)
         os._exit(0)
     os.close(fd)
     try:
-        os.stat(target)
-        start = time.perf_counter()
-        for _ in range(REQUESTS):
-            os.stat(target)
-        return (time.perf_counter() - start) / REQUESTS * 1e6
+        return _time(target)
     finally:
-        mounts.umount2(target, 0)
+        mounts.umount2(os.fsencode(target), 0)
         os.waitpid(pid, 0)
         os.rmdir(target)
 
 
+def measure_union(program: list[str]) -> float:
+    """Microseconds per request on a mount that `program` makes; it is given options and mount point."""
+    place = tempfile.mkdtemp(dir="/var/tmp")
+    lower, merged = f"{place}/lower", f"{place}/merged"
+    os.mkdir(lower)
+    os.mkdir(merged)
+    open(f"{lower}/file", "w").close()
+    subprocess.run([*program, "-o", f"timeout=0,lowerdir={lower}", merged], check=True)
+    try:
+        return _time(f"{merged}/file")
+    finally:
+        subprocess.run(["umount", merged], check=True)
+        shutil.rmtree(place)
+
+
+def _time(path: str) -> float:
+    os.stat(path)
+    fd = os.open(path, os.O_RDONLY)
+    start = time.perf_counter()
+    for _ in range(REQUESTS):
+        os.fstat(fd)
+    took_us = (time.perf_counter() - start) / REQUESTS * 1e6
+    os.close(fd)
+    return took_us
+
+
 def run() -> int:
     """Print the figures."""
-    figures: dict[str, list[float]] = {"as it comes": [], "our loop": []}
+    union = [sys.executable, "-m", "unionfs"]
+    measured: dict[str, Callable[[], float]] = {
+        "direct": lambda: measure_union([*union, "-o", "binding=direct"]),
+        "pyfuse3 on our loop": lambda: measure_union([*union, "-o", "binding=pyfuse3"]),
+        "pyfuse3 as it comes": measure_empty,
+    }
+    if shutil.which("fuse-overlayfs"):
+        measured["fuse-overlayfs"] = lambda: measure_union(["fuse-overlayfs"])
+    figures: dict[str, list[float]] = {name: [] for name in measured}
     for _ in range(ROUNDS):
-        for name, main in (("as it comes", plain), ("our loop", polled)):
-            figures[name].append(measure(main))
-            print(f"{name:12} {figures[name][-1]:6.1f} µs", flush=True)
-    medians = {name: statistics.median(values) for name, values in figures.items()}
-    ratio = medians["as it comes"] / medians["our loop"]
-    for name, value in medians.items():
-        print(f"median {name:12} {value:6.1f} µs")
-    print(f"ratio {ratio:.2f}")
+        for name, measure in measured.items():
+            figures[name].append(measure())
+            print(f"{name:20} {figures[name][-1]:6.1f} µs", flush=True)
+    base = statistics.median(figures["direct"])
+    for name, values in figures.items():
+        print(f"median {name:20} {statistics.median(values):6.1f} µs  {statistics.median(values) / base:5.2f}")
     return 0
 
 

@@ -28,7 +28,7 @@ Behaviour
   timeout=SECONDS  how long the kernel keeps names and attributes (default: for ever)
   noxattrs, noacl  without extended attributes, without access control lists
   static_nlink     one link for every directory
-  binding=WORD     how requests are carried: direct, by ourselves; pyfuse3; auto, the default, is pyfuse3
+  binding=WORD     how requests are carried: direct, by our own code, or pyfuse3 (auto, the default: direct)
   lower_io=WORD    files of lower layers: cached, by this mount, coherent with what is written; shared, by the layers,
                    faster; auto, the default: shared if nothing can be written (binding=direct; others: cached)
 

@@ -64,7 +64,7 @@ def mount(options: UnionOptions, mountpoint: bytes, settings: Settings) -> Conne
     Signals that end a driver are blocked afterwards, until `serve` has its own way with them: one that came before
     would leave a mount that nobody serves.
     """
-    if settings.binding != "direct":
+    if settings.binding == "pyfuse3":
         _check_libraries()
     if options.upper is None:
         settings = settings._replace(attributes=settings.attributes | mounts.MOUNT_ATTR_RDONLY)

@@ -33,14 +33,14 @@ def serve(
     """
     os.umask(0)  # modes are the caller's
     _raise_file_limit()
-    if binding == "direct":
-        from unionfs.fuse.direct import server
-
-        server.serve(union, fd, target, timeout_s=timeout_s, debug=debug, lower_io=lower_io)
-    else:
+    if binding == "pyfuse3":
         from unionfs.fuse import pyfuse3_serve
 
         pyfuse3_serve.serve(union, fd, target, timeout_s=timeout_s, debug=debug)
+    else:
+        from unionfs.fuse.direct import server
+
+        server.serve(union, fd, target, timeout_s=timeout_s, debug=debug, lower_io=lower_io)
 
 
 def _raise_file_limit() -> None:
