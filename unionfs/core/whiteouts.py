@@ -110,9 +110,22 @@ def rename(
     elif whiteout and primitives.rename_whiteout:
         _renameat(old, new, fsops.RENAME_WHITEOUT)
     elif whiteout:
-        with workdir.guarding(_path(source, name)):
-            _renameat(old, new, 0)
-            make(union, source, name, replace=False)
+        expect(union, old.dirfd)
+        temporary = workdir.name()
+        replaces = _exists(new)
+        try:
+            _put(union, workdir.temp(temporary))  # here it fails for want of space, before anything is renamed
+            with workdir.guarding(_path(source, name)):
+                _renameat(old, new, 0)
+                try:
+                    workdir.publish(temporary, old)
+                except OSError:
+                    if not replaces:
+                        _renameat(new, old, 0)
+                    raise
+        except OSError:
+            workdir.discard(temporary)
+            raise
     else:
         _renameat(old, new, 0)
 

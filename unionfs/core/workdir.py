@@ -75,7 +75,8 @@ class Workdir:
         try:
             yield
         finally:
-            os.unlink(name, dir_fd=self._fd)
+            with suppress(OSError):  # whoever is guarded in vain is there, or is deleted
+                os.unlink(name, dir_fd=self._fd)
 
     def guards(self) -> list[list[bytes]]:
         """The paths that a crash left guarded."""
