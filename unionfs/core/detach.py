@@ -12,10 +12,12 @@ from unionfs.core.work import Steps
 
 def detach(union: Union, node: Dir) -> Steps[None]:
     """Copy up everything in `node`, then make it opaque. Raises OSError: those of copy-up; nothing is changed then."""
-    while True:
-        slept = yield from _copy(union, node)
-        if not slept:  # nobody came between: it is complete
-            break
+    node.opens += 1
+    try:
+        while (yield from _copy(union, node)):
+            pass  # somebody may have come between: it isn't complete
+    finally:
+        node.opens -= 1
     if node.dead or not node.is_merged:
         return
     upper = copyup.upper_dir(union, node)
