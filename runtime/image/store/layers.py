@@ -1,0 +1,163 @@
+"""Unpacked layers, shared by all images that have them; nobody writes into one that is finished.
+
+    ROOT/layers/ALGORITHM-HEX/diff/     a layer by its diff id
+                              needs     what it doesn't hold itself, if there is any (JSON of tar.unpack.Unpacked)
+    ROOT/layers/chain-ALGORITHM-HEX/    what lies over a layer that needs something, by its chain id: see completion.py
+    ROOT/drafts/NAME                    a layer being unpacked; NAME.lock is held meanwhile
+"""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from typing import BinaryIO
+
+from runtime.container.trees import remove_tree
+from runtime.image.digest import Digest, chain_ids
+from runtime.image.errors import Corrupt
+from runtime.image.media import Descriptor, layer_compression
+from runtime.image.store.completion import complete
+from runtime.image.store.locks import open_locked
+from runtime.image.tar.limits import DEFAULT_LIMITS, Limits
+from runtime.image.tar.streams import Expanded
+from runtime.image.tar.unpack import Unpacked, unpack
+from unionfs.core.dialect import TRUSTED, any_dialect
+from unionfs.linux.at import At
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
+_CHAIN = "chain-"
+_DIALECT = any_dialect(TRUSTED)
+
+
+class Layers:
+    """The layers of one store."""
+
+    def __init__(self, directory: str, limits: Limits = DEFAULT_LIMITS) -> None:
+        self.directory = directory
+        self._drafts = f"{os.path.dirname(directory)}/drafts"
+        self._limits = limits
+
+    def prepare(self) -> None:
+        for path in (self.directory, self._drafts):
+            os.makedirs(path, mode=0o700, exist_ok=True)
+
+    def path(self, diff_id: Digest) -> str:
+        return f"{self.directory}/{_name(diff_id)}/diff"
+
+    def unpack(self, open_blob: Callable[[Digest], BinaryIO], layer: Descriptor, diff_id: Digest) -> str:
+        """The directory of a layer, whose packed form `open_blob` opens if it isn't unpacked yet."""
+        compression = layer_compression(layer)
+
+        def fill(draft: str) -> None:
+            with open_blob(layer.digest) as blob:
+                self._unpack_into(draft, blob, compression, diff_id)
+
+        self._build(_name(diff_id), fill)
+        return self.path(diff_id)
+
+    def adopt(self, diff_id: Digest, fill: Callable[[str], None]) -> None:
+        """Have `fill` make the directory of a layer, if there is none, in the draft directory it is given."""
+        self._build(_name(diff_id), fill)
+
+    def stack(self, diff_ids: Sequence[Digest]) -> list[str]:
+        """The directories that make an image's tree of these layers (lowest first), uppermost first.
+
+        Precondition: all are unpacked.
+        """
+        below: list[str] = []
+        for diff_id, chain_id in zip(diff_ids, chain_ids(list(diff_ids)), strict=True):
+            path = self.path(diff_id)
+            needs = self._needs(diff_id)
+            below = [path] if _hides_all(path) else [path, *below]
+            if needs is not None and len(below) > 1:
+                below = [*self._completed(chain_id, below, needs), *below]
+        return below
+
+    def collect(self, needed: Sequence[Sequence[Digest]], in_use: set[str]) -> None:
+        """Remove drafts, and layers of which neither images (diff ids, lowest first) nor `in_use` (paths) know."""
+        names = {_name(diff_id) for image in needed for diff_id in image}
+        names |= {_CHAIN + _name(chain_id) for image in needed for chain_id in chain_ids(list(image))}
+        for name in os.listdir(self.directory):
+            path = f"{self.directory}/{name}"
+            if name not in names and f"{path}/diff" not in in_use:
+                draft = f"{self._drafts}/{name}.gone"
+                remove_tree(draft)
+                os.rename(path, draft)  # half a layer is never under a layer's name
+        for name in os.listdir(self._drafts):
+            path = f"{self._drafts}/{name}"
+            if os.path.isdir(path):
+                remove_tree(path)
+            else:
+                os.unlink(path)
+
+    def _completed(self, chain_id: Digest, stack: list[str], needs: Unpacked) -> list[str]:
+        name = _CHAIN + _name(chain_id)
+        self._build(name, lambda draft: complete(draft, stack, needs))
+        path = f"{self.directory}/{name}/diff"
+        return [path] if os.listdir(path) else []
+
+    def _build(self, name: str, fill: Callable[[str], None]) -> None:
+        """Make a layer appear at once, if it isn't there: by one process or thread, the others wait."""
+        target = f"{self.directory}/{name}"
+        if os.path.isdir(target):
+            return
+        draft = f"{self._drafts}/{name}"
+        lock = open_locked(f"{draft}.lock")
+        try:
+            if os.path.isdir(target):
+                return
+            remove_tree(draft)
+            os.mkdir(draft, 0o700)
+            os.mkdir(f"{draft}/diff", 0o755)
+            os.chmod(f"{draft}/diff", 0o755)
+            try:
+                fill(draft)
+            except BaseException:
+                remove_tree(draft)
+                raise
+            os.rename(draft, target)
+        finally:
+            os.unlink(f"{draft}.lock")
+            os.close(lock)
+
+    def _unpack_into(self, draft: str, blob: BinaryIO, compression: str, diff_id: Digest) -> None:
+        root = os.open(f"{draft}/diff", _DIRECTORY)
+        try:
+            with Expanded(blob, compression, self._limits, algorithm=diff_id.algorithm) as stream:
+                unpacked = unpack(stream.read, root, limits=self._limits)
+                found = stream.digest()
+        finally:
+            os.close(root)
+        if found != diff_id:
+            raise Corrupt(f"a layer's content has the digest {found}, and should have {diff_id}")
+        _write_needs(draft, unpacked)
+
+    def _needs(self, diff_id: Digest) -> Unpacked | None:
+        try:
+            with open(f"{self.directory}/{_name(diff_id)}/needs", encoding="ascii") as file:
+                implied, links = json.load(file)
+        except FileNotFoundError:
+            return None
+        pairs = [(os.fsencode(name), os.fsencode(target)) for name, target in links]
+        return Unpacked([os.fsencode(path) for path in implied], pairs, 0)
+
+
+def _write_needs(draft: str, unpacked: Unpacked) -> None:
+    """Only if there is something; the root's own attributes are nobody's need: a container's upper has them."""
+    implied = [os.fsdecode(path) for path in unpacked.implied if path]
+    links = [(os.fsdecode(name), os.fsdecode(target)) for name, target in unpacked.links]
+    if implied or links:
+        with open(f"{draft}/needs", "x", encoding="ascii") as file:
+            json.dump((implied, links), file)
+
+
+def _hides_all(path: str) -> bool:
+    """Whether the root itself is opaque, which a union doesn't ask of it."""
+    root = os.open(path, _DIRECTORY)
+    try:
+        return _DIALECT.marks(At(root)).opaque
+    finally:
+        os.close(root)
+
+
+def _name(digest: Digest) -> str:
+    return f"{digest.algorithm}-{digest.hex}"

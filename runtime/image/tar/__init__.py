@@ -1,0 +1,1 @@
+"""Layers as archives: reading them, making directories of them, and making them of directories."""
