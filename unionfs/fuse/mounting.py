@@ -9,15 +9,17 @@ import errno
 import os
 import signal
 from importlib.machinery import PathFinder
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from unionfs.core.errors import UnionError
 from unionfs.core.opening import open_union
 from unionfs.core.options import UnionOptions
 from unionfs.core.union import Union
 from unionfs.fuse import kernel
-from unionfs.fuse.serve import Binding, LowerIo
 from unionfs.linux import mountinfo, mounts
+
+Binding = Literal["auto", "direct", "pyfuse3"]
+LowerIo = Literal["auto", "cached", "shared"]
 
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 

@@ -5,13 +5,10 @@ Which one is imported here and not before: pyfuse3's takes 0.2 s.
 
 import os
 import resource
-from typing import Literal
 
 from unionfs.core.union import Union
 from unionfs.fuse import kernel
-
-Binding = Literal["auto", "direct", "pyfuse3"]
-LowerIo = Literal["auto", "cached", "shared"]
+from unionfs.fuse.mounting import Binding, LowerIo
 
 
 def serve(
