@@ -17,7 +17,7 @@ from unionfs.linux import mounts
 
 ALL = bool(os.environ.get("PYUNION_FUZZ_EXAMPLES"))
 """Every fault at every call; otherwise a share of them."""
-SHARE = 8
+SHARE = 12
 KINDS = ((KILL, False), (errno.ENOSPC, False), (errno.EROFS, True), (errno.EIO, False))
 """(errno, whether it lasts) of a call that changes something."""
 NEW = -1
