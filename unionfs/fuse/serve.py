@@ -3,12 +3,17 @@
 Which one is imported here and not before: pyfuse3's takes 0.2 s.
 """
 
+import gc
 import os
 import resource
 
 from unionfs.core.union import Union
 from unionfs.fuse import kernel
 from unionfs.fuse.mounting import Binding, LowerIo
+
+_COLLECT_AFTER = 20_000
+"""Objects made, less those dropped, after which garbage is looked for: nodes are many and no garbage (a walk of
+15,000 is 10 % quicker than with Python's 700)."""
 
 
 def serve(
@@ -30,6 +35,7 @@ def serve(
     """
     os.umask(0)  # modes are the caller's
     _raise_file_limit()
+    gc.set_threshold(_COLLECT_AFTER)
     if binding == "pyfuse3":
         from unionfs.fuse import pyfuse3_serve
 

@@ -26,7 +26,6 @@ _WANTED = (
     | Init.DONT_MASK  # a default ACL takes the place of the umask, which only the upper's filesystem can tell
     | Init.HAS_IOCTL_DIR
     | Init.DO_READDIRPLUS
-    | Init.READDIRPLUS_AUTO
     | Init.ASYNC_DIO
     | Init.PARALLEL_DIROPS
     | Init.ABORT_ERROR
@@ -40,7 +39,8 @@ _WANTED = (
 )
 """What every mount takes. Left out: WRITEBACK_CACHE, which excludes PASSTHROUGH; SECURITY_CTX and CREATE_SUPP_GROUP,
 since the upper's filesystem labels what it creates, and the kernel above has dropped a set-group-id bit that the
-caller's groups don't allow; AUTO_INVAL_DATA, which asks for attributes before each listing."""
+caller's groups don't allow; AUTO_INVAL_DATA, which asks for attributes before each listing; READDIRPLUS_AUTO: with it
+what doesn't fit in a first piece comes without attributes, to be looked up one by one (1,600 of 15,000 in a Debian)."""
 
 
 class Wishes(NamedTuple):
