@@ -6,19 +6,23 @@ import time
 from runtime.cli.options import HELP, Option, Parsed, parse, usage
 from runtime.container import foreground, mask
 from runtime.container.config import Config, Tmpfs, Volume
-from runtime.container.record import SHORT_ID
+from runtime.container.record import SHORT_ID, Container
 from runtime.container.store import Store
 from runtime.container.volumes import parse_layers, parse_tmpfs, parse_volume
 from runtime.errors import Refusal, UsageError
 from runtime.places import Places
 
 _RUN = (
+    Option("entrypoint", "the program to run instead of the image's; its usual arguments go, too", "", "PROGRAM"),
     Option("env", "set an environment variable; KEY alone takes it from here", "e", "KEY[=VALUE]"),
     Option("host", "use this machine's own root filesystem, which stays as it is"),
     Option("hostname", "name of the machine inside", "h", "NAME"),
     Option("interactive", "pass standard input on to the command", "i"),
     Option("name", "name of the container", "", "NAME"),
+    Option("label", "note something about the container", "l", "KEY[=VALUE]"),
     Option("network", "host (this machine's; the default) or none", "", "NETWORK"),
+    Option("platform", "of an image for several", "", "OS/ARCH[/VARIANT]"),
+    Option("pull", "fetch the image: always, missing (the default) or never", "", "WHEN"),
     Option("rm", "remove the container when the command ends"),
     Option("rootfs", "use these directories, the uppermost first, which stay as they are", "", "DIR[:DIR...]"),
     Option("tmpfs", "mount an empty filesystem in memory", "", "DIR[:OPTIONS]"),
@@ -40,14 +44,51 @@ def run(arguments: list[str], places: Places) -> int:
     """`pyunion run`: the command's exit status. Raises Refusal."""
     options = parse(arguments, _RUN)
     if options.on(HELP.name):
-        about = "Run a command in a new container, on a union of directories as its root."
-        print(usage("pyunion run [OPTIONS] --rootfs DIR[:DIR...]|--host COMMAND [ARG...]", about, _RUN))
+        about = "Run a command in a new container, on an image or on a union of directories as its root."
+        print(usage("pyunion run [OPTIONS] IMAGE|--rootfs DIR[:DIR...]|--host [COMMAND] [ARG...]", about, _RUN))
         return 0
+    if not options.on("host") and not options.many("rootfs"):
+        return _run_image(options, places)
     layers = _layers(options)
-    wanted = _config(options)
+    wanted = _config(options, options.words)
     _refuse_what_is_no_directory(layers)
     store = _open_store(places)
     store.prepare()
+    return foreground.run(store, *_create(store, places, wanted, layers))
+
+
+def _run_image(options: Parsed, places: Places) -> int:
+    if not options.words:
+        raise UsageError("what is the root filesystem? give an image, --rootfs DIR[:DIR...] or --host")
+    from runtime.cli.run_image import prepare  # costs too much for those who need no image
+
+    wanted = _config(options, options.words)
+    store = _open_store(places)
+    store.prepare()
+    with prepare(options, places) as image:
+        wanted = wanted._replace(
+            image=image.image,
+            image_id=image.image_id,
+            args=image.args,
+            env=[*image.env, *wanted.env],
+            user=wanted.user or image.user,
+            workdir=options.one("workdir") or _absolute(image.workdir),
+            stop_signal=image.stop_signal,
+            labels={**image.labels, **wanted.labels},
+            directories=image.volumes,
+            ports=image.ports,
+        )
+        container, config, lock = _create(store, places, wanted, image.layers)
+        container.write_config(config)  # from here on the store knows that its layers are in use
+    return foreground.run(store, container, config, lock)
+
+
+def _absolute(workdir: str) -> str:
+    return workdir if workdir.startswith("/") else f"/{workdir}"
+
+
+def _create(store: Store, places: Places, wanted: Config, layers: list[str]) -> tuple[Container, Config, int]:
+    """A new container, what it is, and its lock."""
     container, lock, name = store.create(wanted.name)
     nested = mask.make(container.mask, layers, places)
     config = wanted._replace(
@@ -58,7 +99,7 @@ def run(arguments: list[str], places: Places) -> int:
         nested=nested,
         hostname=wanted.hostname or container.id[:SHORT_ID],
     )
-    return foreground.run(store, container, config, lock)
+    return container, config, lock
 
 
 def start(arguments: list[str], places: Places) -> int:
@@ -87,7 +128,7 @@ def _open_store(places: Places) -> Store:
 def _layers(options: Parsed) -> list[str]:
     rootfs = options.many("rootfs")
     if len(rootfs) + options.on("host") != 1:
-        raise UsageError("what is the root filesystem? give either --rootfs DIR[:DIR...] or --host")
+        raise UsageError("what is the root filesystem? give an image, --rootfs DIR[:DIR...] or --host")
     return parse_layers(rootfs[0]) if rootfs else ["/"]
 
 
@@ -98,9 +139,9 @@ def _refuse_what_is_no_directory(layers: list[str]) -> None:
             raise Refusal(f"root filesystem: {layer}: {reason}")
 
 
-def _config(options: Parsed) -> Config:
+def _config(options: Parsed, args: list[str]) -> Config:
     """What the options say; what the container's making adds is left empty."""
-    if not options.words:
+    if not args:
         raise UsageError("no command given")
     network = options.one("network", "host")
     if network not in _NETWORKS:
@@ -116,7 +157,7 @@ def _config(options: Parsed) -> Config:
         image="host" if options.on("host") else options.one("rootfs"),
         layers=[],
         nested=False,
-        args=options.words,
+        args=args,
         hostname=_hostname(options.one("hostname")),
         env=[setting for text in options.many("env") if (setting := _setting(text))],
         user=options.one("user"),
@@ -127,7 +168,15 @@ def _config(options: Parsed) -> Config:
         network=network,
         volumes=volumes,
         tmpfs=tmpfs,
+        labels=dict(_label(text) for text in options.many("label")),
     )
+
+
+def _label(text: str) -> tuple[str, str]:
+    key, _, value = text.partition("=")
+    if not key:
+        raise UsageError(f"invalid label {text!r}: it has no name")
+    return key, value
 
 
 def _mounts(options: Parsed) -> tuple[list[Volume], list[Tmpfs]]:

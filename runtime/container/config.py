@@ -47,6 +47,14 @@ class Config(NamedTuple):
     """host or none."""
     volumes: list[Volume]
     tmpfs: list[Tmpfs]
+    image_id: str = ""
+    """Digest of the configuration of the image it was made from, if it was."""
+    directories: list[str] = []
+    """Made inside if they are missing: volumes of the image, which are kept in the container itself."""
+    stop_signal: str = ""
+    labels: dict[str, str] = {}
+    ports: list[str] = []
+    """That the image says it listens on; nothing is published."""
 
 
 def to_json(config: Config) -> dict[str, Any]:
@@ -56,7 +64,7 @@ def to_json(config: Config) -> dict[str, Any]:
 
 def from_json(value: dict[str, Any]) -> Config:
     """The reverse of to_json(); keys of a later version are left out."""
-    known = {key: value[key] for key in Config._fields}
+    known: dict[str, Any] = {**Config._field_defaults, **{key: value[key] for key in Config._fields if key in value}}
     known["volumes"] = [Volume(*volume) for volume in known["volumes"]]
     known["tmpfs"] = [Tmpfs(*tmpfs) for tmpfs in known["tmpfs"]]
     return Config(**known)

@@ -80,7 +80,8 @@ def _start(job: Job) -> int:
     user = users.look_up(root, config.user)
     for fd in {*job.stdio} - {-1}:
         os.fchown(fd, user.uid, -1)  # /dev/stdout and the like can be opened by their owner only
-    os.close(open_target(root, os.fsencode(config.workdir), "directory"))
+    for path in (*config.directories, config.workdir):
+        os.close(open_target(root, os.fsencode(path), "directory"))
     if terminal is not None:
         rootfs.attach_console(root, terminal.number)
         terminal.hand_over(job.terminal, user.uid)

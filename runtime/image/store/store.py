@@ -30,6 +30,8 @@ class ImageStore:
         root = places.root
         self.directory = f"{root}/images"
         """The OCI image layout."""
+        self.scratch = f"{root}/partial"
+        """For files without a name."""
         self._locks = f"{root}/locks"
         self._blobs = Blobs(f"{self.directory}/blobs", f"{root}/partial")
         self._layers = Layers(f"{root}/layers")

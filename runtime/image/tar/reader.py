@@ -31,6 +31,7 @@ class TarReader:
         self._read = read
         self._piece = b""
         self._position = 0
+        self._before = 0
         self._left = 0
         self._padding = 0
         self._defaults: Records = {}
@@ -54,6 +55,11 @@ class TarReader:
                 records = {}
         if records:
             raise Corrupt("archive: it ends after the header of a member")
+
+    @property
+    def offset(self) -> int:
+        """Where in the archive the reader is: after a member's header, where its content begins."""
+        return self._before + self._position
 
     def data(self) -> Iterator[memoryview]:
         """The pieces of the content, of a sparse file without the holes."""
@@ -169,7 +175,7 @@ class TarReader:
         """The next header, or None at the end: a block of zeros, or no more blocks."""
         self._skip()
         if self._position == len(self._piece):
-            self._piece, self._position = self._read(), 0
+            self._next_piece()
             if not self._piece:
                 return None
         header = self._take(_BLOCK)
@@ -221,9 +227,13 @@ class TarReader:
         return b"".join(parts)
 
     def _refill(self) -> None:
-        self._piece, self._position = self._read(), 0
+        self._next_piece()
         if not self._piece:
             raise Corrupt("archive: it is cut off")
+
+    def _next_piece(self) -> None:
+        self._before += len(self._piece)
+        self._piece, self._position = self._read(), 0
 
 
 def _text(field: bytes) -> bytes:

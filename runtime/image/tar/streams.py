@@ -5,6 +5,7 @@ zlib, zstd and hashlib let other threads run while they work, so that unpacking 
 
 import hashlib
 import queue
+import sys
 import threading
 import zlib
 from collections.abc import Iterator
@@ -105,7 +106,10 @@ def _step(stream: _Decompressor, compression: str, data: bytes) -> bytes:
 def _open(compression: str) -> _Decompressor:
     if compression == "gzip":
         return zlib.decompressobj(_GZIP)
-    from backports.zstd import ZstdDecompressor
+    if sys.version_info >= (3, 14):
+        from compression.zstd import ZstdDecompressor
+    else:
+        from backports.zstd import ZstdDecompressor
 
     decompressor: _Decompressor = ZstdDecompressor()
     return decompressor
