@@ -62,17 +62,15 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         pass
 
-    def answer(self, status: int, body: bytes = b"", length: int | None = None, **headers: str) -> None:
-        """A whole response; `length` is what it says its length is."""
+    def answer(self, status: int, body: bytes = b"", /, **headers: str) -> None:
+        """A whole response."""
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
-        self.send_header("Content-Length", str(len(body) if length is None else length))
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
-        if length is not None:
-            self.close_connection = True
 
     def body(self) -> bytes:
         """What came with the request."""
@@ -123,15 +121,6 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data[start : start + after])
         self.close_connection = True
 
-    def stall(self) -> None:
-        """Begin to answer, and say no more until the server ends."""
-        self.send_response(200)
-        self.send_header("Content-Length", "1000")
-        self.end_headers()
-        self.wfile.write(b"x" * 10)
-        self.server.ending.wait(60)
-        self.close_connection = True
-
     def _upload(self, path: str) -> None:
         """One upload at a time is kept for each number in the path."""
         uploads = self.server.uploads
@@ -139,7 +128,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.command == "POST":
             number = str(len(uploads) + 1)
             uploads[number] = b""
-            self.answer(202, Location=self.server.location(number), **self.server.upload_headers)
+            self.answer(202, b"", Location=self.server.location(number), **self.server.upload_headers)
         elif number not in uploads:
             self.body()
             self.error(404, "BLOB_UPLOAD_UNKNOWN")
