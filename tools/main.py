@@ -40,6 +40,9 @@ VERBS = {
     "prune": Verb("runtime.cli.images", "prune", "remove what no image and no container needs"),
     "load": Verb("runtime.cli.archives", "load", "take images out of an archive"),
     "save": Verb("runtime.cli.archives", "save", "write images into an archive"),
+    "import": Verb("runtime.cli.archives", "import_tree", "make an image of a root filesystem"),
+    "export": Verb("runtime.cli.archives", "export", "write a container's root filesystem as a tar file"),
+    "commit": Verb("runtime.cli.archives", "commit", "make an image of a container"),
     "mount": Verb("unionfs.cli.mount", "main", "mount a union of directories", keeps_containers=False),
     "umount": Verb("unionfs.cli.mount", "umount", "unmount a union", keeps_containers=False),
 }

@@ -7,7 +7,9 @@ from contextlib import contextmanager
 
 from runtime.cli.images import open_store
 from runtime.cli.options import HELP, Option, parse, usage
-from runtime.errors import UsageError
+from runtime.container.record import Container
+from runtime.container.store import Store, skeleton
+from runtime.errors import Refusal, UsageError
 from runtime.image.reference import parse_reference
 from runtime.places import Places
 
@@ -19,6 +21,16 @@ _LOAD = (
 _SAVE = (
     Option("format", "docker-archive (the default; an oci-archive at the same time) or oci-archive", "", "FORMAT"),
     Option("output", "write this file instead of standard output", "o", "FILE"),
+)
+_CHANGE = Option("change", "change the configuration by an instruction of a Dockerfile", "c", "INSTRUCTION")
+_MESSAGE = Option("message", "a note for the history", "m", "TEXT")
+_IMPORT = (_CHANGE, _MESSAGE, Option("platform", "that it is for", "", "OS/ARCH[/VARIANT]"))
+_EXPORT = (Option("output", "write this file instead of standard output", "o", "FILE"),)
+_COMMIT = (
+    Option("author", "who made it", "a", "NAME"),
+    _CHANGE,
+    _MESSAGE,
+    Option("quiet", "accepted for Docker's sake", "q"),
 )
 _FORMATS = ("docker-archive", "oci-archive")
 
@@ -67,6 +79,87 @@ def save(arguments: list[str], places: Places) -> int:
     return 0
 
 
+def import_tree(arguments: list[str], places: Places) -> int:
+    """`pyunion import`. Raises Refusal."""
+    options = parse(arguments, _IMPORT, anywhere=True)
+    if options.on(HELP.name):
+        about = "Make an image of a root filesystem: a directory, a tar file, or - for standard input."
+        print(usage("pyunion import [OPTIONS] FILE|DIR|- [NAME[:TAG]]", about, _IMPORT))
+        return 0
+    if not 1 <= len(options.words) <= 2:
+        raise UsageError("it takes a file or directory and, if it is to have one, a name")
+    from runtime.image.make import Step, make_image, make_layer, take_layer
+    from runtime.image.platform import parse_platform
+    from runtime.image.tar.pack import pack_tree
+
+    path = options.words[0]
+    reference = parse_reference(options.words[1]) if len(options.words) > 1 else None
+    platform = parse_platform(options.one("platform")) if options.one("platform") else None
+    store = open_store(places)
+    with store.adding():
+        if path != "-" and os.path.isdir(path):
+            layer = make_layer(store, lambda write: pack_tree([path], write))
+        else:
+            with open(0 if path == "-" else path, "rb", buffering=0, closefd=path != "-") as file:
+                layer = take_layer(store, file)
+        step = Step(comment=options.one("message") or f"Imported from {path}")
+        image = make_image(
+            store, None, layer, step, changes=options.many("change"), reference=reference, platform=platform
+        )
+    print(image.id)
+    return 0
+
+
+def export(arguments: list[str], places: Places) -> int:
+    """`pyunion export`. Raises Refusal."""
+    options = parse(arguments, _EXPORT, anywhere=True)
+    if options.on(HELP.name):
+        print(usage("pyunion export [OPTIONS] CONTAINER", "Write a container's tree as a tar file.", _EXPORT))
+        return 0
+    if len(options.words) != 1:
+        raise UsageError("it takes exactly one container")
+    from runtime.image.tar.pack import pack_tree
+
+    container, lower = _container(options.words[0], places)
+    with open_output(options.one("output")) as write:
+        pack_tree([container.upper, *lower], write)
+    return 0
+
+
+def commit(arguments: list[str], places: Places) -> int:
+    """`pyunion commit`. Raises Refusal."""
+    options = parse(arguments, _COMMIT, anywhere=True)
+    if options.on(HELP.name):
+        print(usage("pyunion commit [OPTIONS] CONTAINER [NAME[:TAG]]", "Make an image of a container.", _COMMIT))
+        return 0
+    if not 1 <= len(options.words) <= 2:
+        raise UsageError("it takes a container and, if the image is to have one, a name")
+    from runtime.image.make import Step, make_image, make_layer
+    from runtime.image.tar.pack import pack_changes
+
+    container, lower = _container(options.words[0], places)
+    config = container.config()
+    if not config.image_id:
+        raise Refusal(f"container {config.name} is of no image: use pyunion export and pyunion import", status=1)
+    reference = parse_reference(options.words[1]) if len(options.words) > 1 else None
+    store = open_store(places)
+    with store.adding():
+        base = store.resolve(config.image_id)
+        layer = make_layer(store, lambda write: pack_changes(container.upper, lower, write))
+        step = Step(" ".join(config.args), options.one("message"), options.one("author"))
+        image = make_image(store, base, layer, step, changes=options.many("change"), reference=reference)
+    print(image.id)
+    return 0
+
+
+def _container(name: str, places: Places) -> tuple[Container, list[str]]:
+    """A container, and what lies below its upper, uppermost first."""
+    store = Store(places)
+    store.sweep()
+    container = store.find(name)
+    return container, [*container.config().layers, skeleton(places)]
+
+
 @contextmanager
 def open_output(path: str) -> Iterator[Callable[[bytes], object]]:
     """A function that writes to the file `path`, which appears when it is whole, or to standard output."""
@@ -89,5 +182,5 @@ def open_output(path: str) -> Iterator[Callable[[bytes], object]]:
 def _complete(text: str) -> str:
     try:
         return str(parse_reference(text))
-    except Exception:
+    except Refusal:
         return ""

@@ -1,0 +1,148 @@
+"""A layer of what a container changed, from its upper alone; and an archive of a whole tree.
+
+The same tree gives the same bytes: names in order, a directory before what is in it, whiteouts before their siblings,
+headers without anything of this machine. Nothing is read but the directories that the upper has (core.changes).
+"""
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from runtime.image.tar.members import BLOCK, CHAR, DIRECTORY, FIFO, FILE, LINK, SYMLINK, Member
+from runtime.image.tar.writer import TarWriter
+from unionfs.core import inodes, tree
+from unionfs.core.changes import changes
+from unionfs.core.dialect import WH_PREFIX
+from unionfs.core.model import Caller, StatLike
+from unionfs.core.opening import open_union
+from unionfs.core.ops import attrs, files, lookup
+from unionfs.core.options import UnionOptions
+from unionfs.core.union import Union
+from unionfs.core.work import run_inline
+
+_KINDS = {
+    stat.S_IFREG: FILE, stat.S_IFLNK: SYMLINK, stat.S_IFCHR: CHAR, stat.S_IFBLK: BLOCK, stat.S_IFDIR: DIRECTORY,
+    stat.S_IFIFO: FIFO,
+}  # fmt: skip
+_CHUNK_BYTES = 1 << 20
+_ROOT = Caller(0, 0)
+_OF_THIS_MACHINE = (b"security.selinux", b"security.ima", b"security.evm")
+"""Labels that its policy or its key gave."""
+
+_Write = Callable[[bytes], object]
+
+
+def pack_changes(upper: str, lower: Sequence[str], write: _Write) -> None:
+    """Write the layer that `upper` makes over `lower` (uppermost first). Raises UnionError, OSError."""
+    below = [os.fsencode(path) for path in lower]
+    found = [(change.path[1:], change.kind == "D") for change in changes(os.fsencode(upper), below, "auto")]
+    _pack([os.fsencode(upper), *below], sorted(found, key=_order), write)
+
+
+def pack_tree(layers: Sequence[str], write: _Write) -> None:
+    """Write all that a union of `layers` (uppermost first) shows. Raises UnionError, OSError."""
+    _pack([os.fsencode(path) for path in layers], None, write)
+
+
+def _order(change: tuple[bytes, bool]) -> list[tuple[bool, bytes]]:
+    path, is_deleted = change
+    above, _, name = path.rpartition(b"/")
+    return [*((True, part) for part in above.split(b"/") if part), (not is_deleted, name)]
+
+
+def _pack(layers: Sequence[bytes], found: Iterable[tuple[bytes, bool]] | None, write: _Write) -> None:
+    union = open_union(UnionOptions(lower=tuple(layers), dialect="auto"))
+    try:
+        packer = _Packer(union, TarWriter(write))
+        for path, is_deleted in packer.everything() if found is None else found:
+            packer.add(path, is_deleted)
+        packer.close()
+    finally:
+        union.close()
+
+
+class _Packer:
+    def __init__(self, union: Union, archive: TarWriter) -> None:
+        self._union = union
+        self._archive = archive
+        self._names: dict[int, bytes] = {}
+        """Of files with several names, the one that was written."""
+        self._parent: tuple[bytes, inodes.Node] = (b"", union.root)
+
+    def everything(self) -> Iterator[tuple[bytes, bool]]:
+        """Every path of the union, in order."""
+        yield b"", False
+        waiting: list[tuple[bytes, inodes.Dir]] = [(b"", self._union.root)]
+        while waiting:
+            path, directory = waiting.pop()
+            if path:
+                yield path, False
+            below = []
+            for name in sorted(name for _, name in tree.listing(self._union, directory).after(0)):
+                node = tree.child(self._union, directory, name)
+                child = path + b"/" + name if path else name
+                if isinstance(node, inodes.Dir):
+                    below.append((child, node))
+                else:
+                    yield child, False
+            waiting += reversed(below)
+
+    def add(self, path: bytes, is_deleted: bool) -> None:
+        above, _, name = path.rpartition(b"/")
+        if is_deleted:
+            whiteout = above + b"/" + WH_PREFIX + name if above else WH_PREFIX + name
+            self._archive.add(Member(FILE, whiteout, 0, 0, 0, 0, 0, 0, b"", (0, 0), {}, None))
+            return
+        node = self._find(path)
+        _, st = lookup.getattr(self._union, node)
+        if stat.S_IFMT(st.st_mode) not in _KINDS:
+            return  # a socket: who listened is gone
+        member = self._member(node, path, st)
+        if member.kind != FILE or not member.size:
+            self._archive.add(member)
+            return
+        handle = run_inline(files.open_file(self._union, node, os.O_RDONLY, _ROOT))
+        try:
+            self._file(member, self._union.handles[handle].fd)
+        finally:
+            files.release(self._union, handle)
+
+    def close(self) -> None:
+        self._archive.close()
+
+    def _member(self, node: inodes.Node, path: bytes, st: StatLike) -> Member:
+        kind = _KINDS[stat.S_IFMT(st.st_mode)]
+        if kind == DIRECTORY:
+            path = path + b"/" if path else b"./"
+        target = lookup.readlink(self._union, node) if kind == SYMLINK else b""
+        if kind != DIRECTORY and st.st_nlink > 1:
+            first = self._names.setdefault(node.ino, path)
+            if first != path:
+                kind, target = LINK, first
+        device = (os.major(st.st_rdev), os.minor(st.st_rdev)) if kind in (CHAR, BLOCK) else (0, 0)
+        size = st.st_size if kind == FILE else 0
+        mode = stat.S_IMODE(st.st_mode)
+        xattrs = self._xattrs(node) if kind != LINK else {}
+        return Member(kind, path, mode, st.st_uid, st.st_gid, size, st.st_mtime_ns, 0, target, device, xattrs, None)
+
+    def _xattrs(self, node: inodes.Node) -> dict[bytes, bytes]:
+        keys = attrs.listxattr(self._union, node)
+        return {key: attrs.getxattr(self._union, node, key) for key in keys if key not in _OF_THIS_MACHINE}
+
+    def _file(self, member: Member, fd: int) -> None:
+        """A file that shrinks or grows meanwhile gets the size that it had."""
+        self._archive.add(member)
+        left, offset = member.size, 0
+        while left:
+            data = os.pread(fd, min(left, _CHUNK_BYTES), offset) or bytes(min(left, _CHUNK_BYTES))
+            self._archive.content(data)
+            left, offset = left - len(data), offset + len(data)
+
+    def _find(self, path: bytes) -> inodes.Node:
+        above, _, name = path.rpartition(b"/")
+        if above != self._parent[0]:
+            node: inodes.Node = self._union.root
+            for part in filter(None, above.split(b"/")):
+                node = tree.child(self._union, tree.directory(node), part)
+            self._parent = above, node
+        return tree.child(self._union, tree.directory(self._parent[1]), name) if name else self._union.root
