@@ -82,6 +82,21 @@ def test_57_58_60_62_renaming_directories(tmp_path):
     run_beside(tmp_path, build, act, ignore=TIMES)
 
 
+def test_57_a_directory_of_the_root_moved_under_its_own_name(tmp_path):
+    """Its redirect, /c, reads as the name it has; found by tests/differential."""
+
+    def build(layers):
+        put(layers[1] / "c/file", "x")
+        put(layers[1] / "b/other", "x")
+        put(layers[1] / "b/c-not", "x")
+
+    def act(root):
+        os.rename(root / "c", root / "b/c")
+        return names(root / "b/c")
+
+    run_beside(tmp_path, build, act, ignore=TIMES)
+
+
 def test_57_a_redirect_out_of_an_opaque_directory(tmp_path):
     """A renamed lower directory in a new one, once more renamed above: each layer's redirect is followed."""
 

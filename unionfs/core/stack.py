@@ -84,7 +84,7 @@ def find(
             break
         if step.from_root:
             parts = roots
-        if step.below != below:
+        if step.from_root or step.below != below:
             below = step.below
             queue = [other for other in parts if other.layer.index > part.layer.index]
     if top is None:
