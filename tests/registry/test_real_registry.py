@@ -152,5 +152,16 @@ def test_push_of_large_layers_in_chunks(
     assert Path(path).read_bytes() == large.read_bytes()
 
 
+def test_archives_that_umoci_does_not_end(client: Client, plain: Server, layout: Path, tmp_path: Path) -> None:
+    """`umoci insert` (0.4.7) writes neither the end of an archive nor what fills its last block."""
+    own = tmp_path / "own"
+    (tmp_path / "file").write_text("x\n")
+    tool("skopeo", "copy", "-q", f"oci:{layout}:many", f"oci:{own}:more")
+    tool("umoci", "insert", "--image", f"{own}:more", tmp_path / "file", "/inserted")
+    publish(own, plain.host, "t/inserted:1", "more")
+    client.succeeds("pull", f"{plain.host}/t/inserted:1")
+    assert client.files(client.store.images()[0]) == EVERYTHING | {"inserted"}
+
+
 def test_push_of_what_is_not_here(client: Client, plain: Server) -> None:
     assert "no such image" in client.fails("push", f"{plain.host}/t/none:1")

@@ -206,10 +206,21 @@ class TarReader:
             self._position = end
             self._left = self._padding = 0
             return
-        self._left += self._padding
-        self._padding = 0
         for _ in self.data():
             pass
+        self._skip_padding()
+
+    def _skip_padding(self) -> None:
+        """Go behind what fills the last block; at the archive's very end some writers (umoci) leave it out."""
+        while self._padding:
+            if self._position == len(self._piece):
+                self._next_piece()
+                if not self._piece:
+                    self._padding = 0
+                    return
+            size = min(self._padding, len(self._piece) - self._position)
+            self._position += size
+            self._padding -= size
 
     def _take(self, size: int) -> bytes:
         end = self._position + size
