@@ -9,7 +9,7 @@ import os
 import stat
 from contextlib import suppress
 
-from unionfs.core import metacopy, override, tree
+from unionfs.core import checks, holding, metacopy, objects, override
 from unionfs.core.dialect import IMPURE, NLINK, ORIGIN
 from unionfs.core.inodes import CopyUp, Dir, File, Handle, UpperPart, real_id
 from unionfs.core.layer import Layer
@@ -34,7 +34,7 @@ def upper_dir(union: Union, node: Dir) -> UpperPart:
     """
     if node.upper is not None:
         return node.upper
-    workdir = tree.writable(union)
+    workdir = checks.writable(union)
     assert node.parent is not None  # the root has an upper share from the start
     parent = upper_dir(union, node.parent)
     source = At(union.fds.fd(node.parts[0]))
@@ -43,7 +43,7 @@ def upper_dir(union: Union, node: Dir) -> UpperPart:
     os.mkdir(name, 0o700, dir_fd=workdir.temporary)
     try:
         temporary = workdir.temp(name)
-        copy_metadata(union, source, st, temporary, tree.holder(union, node))
+        copy_metadata(union, source, st, temporary, objects.holder(union, node))
         _set_origin(union, node, source, st, temporary)
         real = real_id(temporary.stat())
         _publish(union, name, parent, node.name)
@@ -78,8 +78,8 @@ def upper_file(union: Union, node: File, size: int | None = None, *, data: bool 
             if node.copying is copying:
                 node.copying = None
                 if copying.temporary:
-                    tree.writable(union).discard(copying.temporary)
-                tree.forget(union, node)
+                    checks.writable(union).discard(copying.temporary)
+                holding.forget(union, node)
             raise
         if node.copying is copying:  # the first to come back publishes
             node.copying = None
@@ -87,7 +87,7 @@ def upper_file(union: Union, node: File, size: int | None = None, *, data: bool 
                 _commit(union, node, copying)
             else:
                 metacopy.filled(union, node)
-            tree.forget(union, node)
+            holding.forget(union, node)
 
 
 def _run(union: Union, copying: CopyUp) -> Steps[None]:
@@ -99,11 +99,11 @@ def _run(union: Union, copying: CopyUp) -> Steps[None]:
 
 def _begin(union: Union, node: File, size: int | None, *, data: bool) -> CopyUp:
     """Make the temporary; what isn't data is copied at once. A regular file's data is left to the work."""
-    workdir = tree.writable(union)
+    workdir = checks.writable(union)
     for parent, _ in node.names[:1]:
         upper_dir(union, parent)
-    layer = tree.holder(union, node)
-    source = tree.locate(union, node)
+    layer = objects.holder(union, node)
+    source = objects.locate(union, node)
     st = source.stat()
     name = workdir.name()
     temporary = workdir.temp(name)
@@ -117,7 +117,7 @@ def _begin(union: Union, node: File, size: int | None, *, data: bool) -> CopyUp:
         if not size:
             copy_metadata(union, source, st, temporary, layer)
         _set_origin(union, node, source, st, temporary)
-        work = _data_work(union, layer, source, tree.locate_data(union, node), st, temporary, size)
+        work = _data_work(union, layer, source, objects.locate_data(union, node), st, temporary, size)
         return CopyUp(name, size, work, lacks_data=regular and not data)
     except OSError:
         workdir.discard(name)
@@ -248,7 +248,7 @@ def _publish(union: Union, name: bytes, part: UpperPart, target: bytes) -> None:
     directory = At(union.fds.fd(part))
     st = directory.stat()
     mark_impure(union, part)
-    tree.writable(union).publish(name, At(directory.dirfd, target))
+    checks.writable(union).publish(name, At(directory.dirfd, target))
     _restore_times(directory, st)
 
 
@@ -271,16 +271,16 @@ def _commit(union: Union, node: File, copying: CopyUp) -> None:
     A lower hard link goes to the index, by which all its names mean the copy, then gets its name. Raises OSError: the
     lower object is what it was, or the index has it and only the name is still the lower layer's.
     """
-    workdir = tree.writable(union)
+    workdir = checks.writable(union)
     temporary = workdir.temp(copying.temporary)
     held = -1
     reopened: dict[Handle, int] = {}
     try:
-        links = tree.locate(union, node).stat().st_nlink + node.nlink_diff
+        links = objects.locate(union, node).stat().st_nlink + node.nlink_diff
         index_name = node.link_name if links > 0 and union.primitives.hard_links else None
         upper = temporary.stat()
         if not copying.lacks_data:
-            reopened = tree.reopened(node, temporary)
+            reopened = objects.reopened(node, temporary)
         if index_name is not None:
             _set_mark(union, temporary, NLINK, b"L%+d" % node.nlink_diff)
             workdir.publish(copying.temporary, At(workdir.index, index_name))
@@ -293,7 +293,7 @@ def _commit(union: Union, node: File, copying: CopyUp) -> None:
             workdir.discard(copying.temporary)
     except OSError:
         workdir.discard(copying.temporary)
-        tree.close(reopened)
+        objects.close(reopened)
         raise
     if node.fd >= 0:
         os.close(node.fd)
@@ -307,7 +307,7 @@ def _commit(union: Union, node: File, copying: CopyUp) -> None:
         workdir.lose_links(node.link_name, 0)
         node.link_name = None
     union.changed.append(node)
-    tree.turn_handles(reopened)
+    objects.turn_handles(reopened)
     if node.names:
         upper_name(union, *node.names[0], node)
 
@@ -319,7 +319,7 @@ def save_nlink(union: Union, node: File) -> None:
     Kernel: fs/overlayfs/util.c:ovl_nlink_start().
     """
     if node.index_name is not None:
-        _set_mark(union, tree.locate(union, node), NLINK, b"U%+d" % node.nlink_diff)
+        _set_mark(union, objects.locate(union, node), NLINK, b"U%+d" % node.nlink_diff)
 
 
 def _name_in_upper(union: Union, parent: Dir, name: bytes) -> None:
@@ -341,7 +341,7 @@ def upper_name(union: Union, parent: Dir, name: bytes, node: File) -> None:
             return
     except FileNotFoundError:
         pass
-    source = tree.locate(union, node)
+    source = objects.locate(union, node)
     directory = At(target.dirfd)
     st = directory.stat()
     mark_impure(union, part)

@@ -4,7 +4,7 @@ It is how a directory is renamed where no redirect can be written. Until the mar
 nothing that anyone sees, so it may stop anywhere.
 """
 
-from unionfs.core import copyup, tree
+from unionfs.core import copyup, holding, objects, tree
 from unionfs.core.inodes import Dir, File
 from unionfs.core.union import Union
 from unionfs.core.work import Steps
@@ -21,7 +21,7 @@ def detach(union: Union, node: Dir) -> Steps[None]:
     if node.dead or not node.is_merged:
         return
     upper = copyup.upper_dir(union, node)
-    union.dialect.set_opaque(tree.locate(union, node))
+    union.dialect.set_opaque(objects.locate(union, node))
     _forget_lower(union, node)
     union.changed.append(node)
     assert node.parts == [upper]
@@ -48,7 +48,7 @@ def _copy(union: Union, node: Dir) -> Steps[bool]:
                     copyup.upper_name(union, node, name, child)
         finally:
             child.opens -= 1
-            tree.forget(union, child)
+            holding.forget(union, child)
     return slept
 
 

@@ -7,7 +7,7 @@ import errno
 import os
 from contextlib import suppress
 
-from unionfs.core import tree
+from unionfs.core import objects
 from unionfs.core.dialect import METACOPY, REDIRECT
 from unionfs.core.inodes import CopyUp, File
 from unionfs.core.privileges import CAPABILITY
@@ -25,7 +25,7 @@ def mark(union: Union, temporary: At, size: int) -> None:
 
 def has_links(union: Union, node: File) -> bool:
     """Whether the upper's `node` has other links than one name, so that no whole copy can take its place."""
-    return not node.names or node.index_name is not None or tree.locate(union, node).stat().st_nlink > 1
+    return not node.names or node.index_name is not None or objects.locate(union, node).stat().st_nlink > 1
 
 
 def fill(union: Union, node: File) -> CopyUp:
@@ -34,10 +34,10 @@ def fill(union: Union, node: File) -> CopyUp:
     Until `filled` the mark stays, so a crash leaves the lower data visible, but perhaps new times and no capability.
     Kernel: ovl_copy_up_meta_inode_data().
     """
-    place = tree.locate(union, node)
+    place = objects.locate(union, node)
     st = place.stat()
     size = st.st_size
-    reader = tree.locate_data(union, node).open(os.O_RDONLY)
+    reader = objects.locate_data(union, node).open(os.O_RDONLY)
     try:
         writer = place.open(os.O_WRONLY)
     except OSError:
@@ -72,18 +72,18 @@ def fill(union: Union, node: File) -> CopyUp:
 
 def filled(union: Union, node: File) -> None:
     """`node` has its data now. Raises OSError: it is as before."""
-    place = tree.locate(union, node)
-    reopened = tree.reopened(node, place)
+    place = objects.locate(union, node)
+    reopened = objects.reopened(node, place)
     try:
         union.dialect.remove(place, METACOPY)
     except OSError:
-        tree.close(reopened)
+        objects.close(reopened)
         raise
     with suppress(OSError):  # it means nothing now
         union.dialect.remove(place, REDIRECT)
     node.data = None
     union.changed.append(node)
-    tree.turn_handles(reopened)
+    objects.turn_handles(reopened)
 
 
 def _capability(target: At) -> bytes | None:

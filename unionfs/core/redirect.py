@@ -6,7 +6,7 @@ Kernel: fs/overlayfs/dir.c:ovl_set_redirect().
 import errno
 import os
 
-from unionfs.core import tree
+from unionfs.core import objects
 from unionfs.core.dialect import REDIRECT
 from unionfs.core.inodes import Dir, File
 from unionfs.core.union import Union
@@ -22,7 +22,7 @@ def leave(union: Union, node: Dir | File, parent: Dir, name: bytes, *, stays: bo
     `stays`: it is renamed in `parent`, and has no other name elsewhere. Raises OSError: EXDEV (the path is too long),
     EOPNOTSUPP (the upper holds no xattrs), ENOSPC.
     """
-    place = tree.locate(union, node)
+    place = objects.locate(union, node)
     present = union.dialect.get(place, REDIRECT)
     if present is not None and (stays or present.startswith(b"/")):
         return
@@ -43,7 +43,7 @@ def lower_path(union: Union, node: Dir) -> bytes:
     names: list[bytes] = []
     walk = node
     while walk.parent is not None:
-        redirect = None if walk.upper is None else union.dialect.get(tree.locate(union, walk), REDIRECT)
+        redirect = None if walk.upper is None else union.dialect.get(objects.locate(union, walk), REDIRECT)
         if redirect is not None and redirect.startswith(b"/"):
             names.append(redirect.strip(b"/"))
             break

@@ -9,7 +9,7 @@ import os
 import stat
 from contextlib import suppress
 
-from unionfs.core import tree
+from unionfs.core import checks
 from unionfs.core.dialect import OPAQUE, WH_PREFIX, WHITEOUT
 from unionfs.core.inodes import Dir
 from unionfs.core.primitives import WHITEOUT_DEVICE
@@ -27,7 +27,7 @@ def make(union: Union, parent: Dir, name: bytes, *, replace: bool) -> None:
     `.wh.`), ENOSPC, ….
     """
     target = At(_upper(union, parent), name)
-    workdir = tree.writable(union)
+    workdir = checks.writable(union)
     if union.primitives.whiteout == "name":
         _deny(target)
         if replace:
@@ -51,7 +51,7 @@ def remove_dir(union: Union, parent: Dir, name: bytes, *, whiteout: bool) -> Non
     It holds nothing visible, perhaps whiteouts. `whiteout`: one takes its place.
     """
     target = At(_upper(union, parent), name)
-    workdir = tree.writable(union)
+    workdir = checks.writable(union)
     temporary = workdir.name()
     if not whiteout or union.primitives.whiteout == "name":
         if whiteout:
@@ -80,12 +80,12 @@ def rename(
     `whiteout`: one takes the old place, at the same moment. `over_dir`: a directory of whiteouts is at the new place.
     """
     if over_dir:
-        with tree.writable(union).guarding(_path(target, newname)):
+        with checks.writable(union).guarding(_path(target, newname)):
             remove_dir(union, target, newname, whiteout=False)
             rename(union, source, name, target, newname, whiteout=whiteout)
         return
     old, new = At(_upper(union, source), name), At(_upper(union, target), newname)
-    primitives, workdir = union.primitives, tree.writable(union)
+    primitives, workdir = union.primitives, checks.writable(union)
     onto_whiteout = _is_dir(old) and _is_whiteout(union, target, new)
     if whiteout and primitives.whiteout == "name":
         _deny(old)
@@ -137,7 +137,7 @@ def replace(union: Union, parent: Dir, made: At, target: At, *, is_dir: bool) ->
     elif union.primitives.exchange:
         _renameat(made, target, fsops.RENAME_EXCHANGE)
     else:
-        with tree.writable(union).guarding(_path(parent, target.name)):
+        with checks.writable(union).guarding(_path(parent, target.name)):
             os.unlink(target.name, dir_fd=target.dirfd)
             _renameat(made, target, 0)
 
@@ -185,7 +185,7 @@ def _deny(target: At) -> None:
 
 def _put(union: Union, target: At) -> None:
     """Make a char 0:0 or a file with an xattr at `target`: all of a union hard links of one inode."""
-    workdir = tree.writable(union)
+    workdir = checks.writable(union)
     if workdir.whiteout is not None:
         try:
             os.link(workdir.whiteout, target.name, src_dir_fd=workdir.temporary, dst_dir_fd=target.dirfd)

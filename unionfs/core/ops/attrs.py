@@ -4,7 +4,7 @@ import errno
 import os
 import stat
 
-from unionfs.core import copyup, override, privileges, tree
+from unionfs.core import checks, copyup, objects, override, privileges
 from unionfs.core.ids import acl_mode
 from unionfs.core.inodes import Dir, File, Handle, Node
 from unionfs.core.model import Caller, SetAttr, StatLike
@@ -29,7 +29,7 @@ def setattr(
     if union.ids is not None:
         uid, gid = union.ids.stored_owner(change.uid, change.gid)
     yield from _to_upper(union, node, change.size, data=change.size is not None)
-    place = tree.locate(union, node)
+    place = objects.locate(union, node)
     if change.size is not None:
         _truncate(union, node, place, change.size, caller, handle)
     if change.uid is not None or change.gid is not None or change.mode is not None:
@@ -42,7 +42,7 @@ def setattr(
             st.st_atime_ns if change.atime_ns is None else change.atime_ns,
             st.st_mtime_ns if change.mtime_ns is None else change.mtime_ns,
         )
-    return node, tree.attr(union, node)
+    return node, objects.attr(union, node)
 
 
 def _change_owner(union: Union, place: At, uid: int, gid: int, mode: int | None) -> None:
@@ -56,10 +56,10 @@ def _change_owner(union: Union, place: At, uid: int, gid: int, mode: int | None)
 
 
 def _to_upper(union: Union, node: Node, size: int | None = None, *, data: bool = False) -> Steps[None]:
-    tree.writable(union)
+    checks.writable(union)
     if isinstance(node, Dir):
         if node.dead and node.upper is None:
-            raise tree.no_such_name(node.name)
+            raise checks.no_such_name(node.name)
         copyup.upper_dir(union, node)
     elif isinstance(node, File):
         node.opens += 1  # it may lose its names while it is copied
@@ -85,7 +85,7 @@ def getxattr(union: Union, node: Node, key: bytes) -> bytes:
     """The value of the users' xattr `key`. Raises OSError: ENODATA, EOPNOTSUPP."""
     _check_key(union, key)
     try:
-        value = tree.locate(union, node).getxattr(_stored(union, key, errno.ENODATA))
+        value = objects.locate(union, node).getxattr(_stored(union, key, errno.ENODATA))
     except OSError as error:
         if error.errno == errno.EOPNOTSUPP and key.startswith(_ACL_FAMILY):
             # of a layer without ACLs: to the kernel, EOPNOTSUPP here means that permissions can't be told
@@ -93,8 +93,8 @@ def getxattr(union: Union, node: Node, key: bytes) -> bytes:
         raise
     if union.ids is None or not key.startswith(_ACL_FAMILY):
         return value
-    owner = tree.override_of(union, node) if key == _ACCESS_ACL else None
-    return union.ids.shown_acl(value, tree.holder(union, node), owner)
+    owner = objects.override_of(union, node) if key == _ACCESS_ACL else None
+    return union.ids.shown_acl(value, objects.holder(union, node), owner)
 
 
 def listxattr(union: Union, node: Node, caller: Caller | None = None) -> list[bytes]:
@@ -103,7 +103,7 @@ def listxattr(union: Union, node: Node, caller: Caller | None = None) -> list[by
         return []
     privileged = caller is None or caller.uid == 0
     keys = []
-    for stored in tree.locate(union, node).listxattr():
+    for stored in objects.locate(union, node).listxattr():
         key = union.dialect.shown(stored)
         if key is None or (key.startswith(_TRUSTED_FAMILY) and not privileged):
             continue
@@ -119,10 +119,10 @@ def setxattr(union: Union, node: Node, key: bytes, value: bytes, flags: int = 0)
     if union.ids is not None and key.startswith(_ACL_FAMILY):
         value = union.ids.stored_acl(value)
     yield from _to_upper(union, node)
-    place = tree.locate(union, node)
+    place = objects.locate(union, node)
     place.setxattr(stored, value, flags)
     if union.ids is not None and union.ids.key and key == _ACCESS_ACL:
-        old = tree.override_of(union, node) or override.real(place.stat())
+        old = objects.override_of(union, node) or override.real(place.stat())
         override.give(place, union.ids.key, old._replace(mode=old.mode & ~0o777 | acl_mode(value)))
     if isinstance(node, File) and key == privileges.CAPABILITY:
         node.set_id = True
@@ -132,10 +132,10 @@ def removexattr(union: Union, node: Node, key: bytes) -> Steps[None]:
     """Remove an xattr. Raises OSError: ENODATA (found before anything is copied up), EROFS."""
     _check_key(union, key)
     stored = _stored(union, key, errno.ENODATA)
-    tree.writable(union)
-    tree.locate(union, node).getxattr(stored)
+    checks.writable(union)
+    objects.locate(union, node).getxattr(stored)
     yield from _to_upper(union, node)
-    tree.locate(union, node).removexattr(stored)
+    objects.locate(union, node).removexattr(stored)
 
 
 def _check_key(union: Union, key: bytes) -> None:

@@ -1,6 +1,6 @@
 """The verb on the time of birth, which is no part of stat(2)."""
 
-from unionfs.core import tree
+from unionfs.core import objects
 from unionfs.core.inodes import Node
 from unionfs.core.union import Union
 from unionfs.linux import fsops
@@ -11,5 +11,5 @@ def birth_ns(union: Union, node: Node) -> int | None:
 
     Copy-up makes a new object, as with kernel overlayfs.
     """
-    place = tree.locate(union, node)
+    place = objects.locate(union, node)
     return fsops.birth_ns(place.dirfd, place.name)

@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Callable
 
-from unionfs.core import copyup, redirect, tree, whiteouts
+from unionfs.core import checks, copyup, holding, objects, redirect, tree, whiteouts
 from unionfs.core.inodes import Dir, File, Handle, Node, UpperPart, kind_of, real_id
 from unionfs.core.model import Caller, StatLike
 from unionfs.core.union import Union
@@ -43,7 +43,7 @@ def create(
         raise
     assert isinstance(node, File)
     handle = Handle(opened, node, flags, is_upper=True, privileged=caller.uid == 0)
-    return tree.add_handle(union, handle), (node, st)
+    return holding.add_handle(union, handle), (node, st)
 
 
 def mknod(
@@ -76,7 +76,7 @@ def link(union: Union, node: Node, newparent: Node, newname: bytes) -> Steps[tup
     """Give a file, copied up first, one more name. Raises OSError: EPERM (a directory), EEXIST, EROFS, EMLINK."""
     if not isinstance(node, File):
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), newname)
-    directory = tree.directory(newparent)
+    directory = checks.directory(newparent)
     _check_free(union, directory, newname)
     node.opens += 1  # it may lose its names while it is copied
     try:
@@ -88,7 +88,7 @@ def link(union: Union, node: Node, newparent: Node, newname: bytes) -> Steps[tup
         redirect.leave(union, node, *node.names[0], stays=False)
 
     def make(place: At) -> None:
-        source = tree.locate(union, node)
+        source = objects.locate(union, node)
         os.link(
             source.name or source.path,
             place.name,
@@ -102,17 +102,17 @@ def link(union: Union, node: Node, newparent: Node, newname: bytes) -> Steps[tup
     if node.ino != union.inodes.number(node.real):
         copyup.mark_impure(union, part)
     _place(union, directory, part, newname, make, None, is_dir=False)
-    tree.add_name(node, directory, newname)
-    return node, tree.attr(union, node)
+    holding.add_name(node, directory, newname)
+    return node, objects.attr(union, node)
 
 
 def _check_free(union: Union, parent: Dir, name: bytes) -> None:
     """Raise EEXIST if `name` is visible, EPERM if it can't be a name, ENOENT if the directory was removed."""
     if parent.dead:
-        raise tree.no_such_name(name)
+        raise checks.no_such_name(name)
     if union.dialect.is_reserved(name):
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), name)
-    tree.writable(union)
+    checks.writable(union)
     # in a directory of the upper alone the creating call itself tells
     if (parent.is_merged or parent.upper is None) and tree.peek(union, parent, name) is not None:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
@@ -121,13 +121,13 @@ def _check_free(union: Union, parent: Dir, name: bytes) -> None:
 def _make(
     union: Union, parent: Node, name: bytes, make: Maker, caller: Caller, *, is_dir: bool = False
 ) -> tuple[Node, StatLike]:
-    directory = tree.directory(parent)
+    directory = checks.directory(parent)
     _check_free(union, directory, name)
     part = copyup.upper_dir(union, directory)
     _place(union, directory, part, name, make, caller, is_dir=is_dir)
     st = At(union.fds.fd(part), name).stat()
     node = _new_node(union, directory, part, name, st)
-    return node, st if union.ids is None else tree.shown(union, node, st)
+    return node, st if union.ids is None else objects.shown(union, node, st)
 
 
 def _place(
@@ -153,7 +153,7 @@ def _as(union: Union, caller: Caller | None, make: Maker, place: At, directory: 
     with union.creator.acting_as(caller):
         make(place)
     try:
-        tree.give_new(union, place, directory, caller)
+        objects.give_new(union, place, directory, caller)
     except OSError:
         remove(place.dirfd, place.name)
         raise
@@ -162,7 +162,7 @@ def _as(union: Union, caller: Caller | None, make: Maker, place: At, directory: 
 def _place_over_whiteout(
     union: Union, parent: Dir, target: At, make: Maker, caller: Caller | None, *, is_dir: bool
 ) -> None:
-    workdir = tree.writable(union)
+    workdir = checks.writable(union)
     shelter = workdir.name()
     os.mkdir(shelter, 0o700, dir_fd=workdir.temporary)
     try:
@@ -205,5 +205,5 @@ def _new_node(union: Union, parent: Dir, part: UpperPart, name: bytes, st: os.st
         return directory
     node = File(ino, real, kind_of(st))
     union.inodes.add(node)
-    tree.add_name(node, parent, name)
+    holding.add_name(node, parent, name)
     return node

@@ -7,7 +7,7 @@ import errno
 import os
 import stat
 
-from unionfs.core import copyup, privileges, tree
+from unionfs.core import copyup, holding, objects, privileges
 from unionfs.core.inodes import File, Handle, Node
 from unionfs.core.model import Caller
 from unionfs.core.union import Union
@@ -29,14 +29,14 @@ def open_file(union: Union, node: Node, flags: int, caller: Caller) -> Steps[int
         file.opens += 1  # it may lose its names while it is copied
         try:
             yield from copyup.upper_file(union, file, 0 if flags & os.O_TRUNC else None)
-            place = tree.locate(union, file)
+            place = objects.locate(union, file)
             fd = _open_for_writing(place, flags)
         finally:
             file.opens -= 1
     else:
-        fd = tree.locate_data(union, file).open(flags & ~_NOT_FOR_US)
+        fd = objects.locate_data(union, file).open(flags & ~_NOT_FOR_US)
     handle = Handle(fd, file, flags, is_upper=file.is_upper, privileged=caller.uid == 0)
-    fh = tree.add_handle(union, handle)
+    fh = holding.add_handle(union, handle)
     if flags & os.O_TRUNC and handle.kill_priv:
         try:
             kill_priv(union, handle)
@@ -72,7 +72,7 @@ def release(union: Union, fh: int) -> None:
     node = handle.node
     node.handles.remove(handle)
     node.opens -= 1
-    tree.forget(union, node)
+    holding.forget(union, node)
 
 
 def fsync(union: Union, fh: int, datasync: bool) -> Steps[None]:
@@ -99,7 +99,7 @@ def kill_priv(union: Union, handle: Handle) -> None:
 
 def drop_set_id(union: Union, node: File) -> None:
     """Take set-id bits and capabilities from a file of the upper."""
-    place = tree.locate(union, node)
+    place = objects.locate(union, node)
     privileges.drop_set_id(place, place.stat(), union.layers[0].override)
     node.set_id = False
     union.changed.append(node)

@@ -7,7 +7,7 @@ import errno
 import fcntl
 import os
 
-from unionfs.core import copyup, tree
+from unionfs.core import checks, copyup, objects
 from unionfs.core.inodes import Dir, File, Node
 from unionfs.core.union import Union
 from unionfs.core.work import Steps
@@ -33,7 +33,7 @@ def set(union: Union, node: Node, command: int, argument: bytes) -> Steps[None]:
     """Have `command` done with `argument`, after copy-up. Raises OSError: EINVAL, ENOTTY, EPERM, EOPNOTSUPP, EROFS."""
     if len(argument) != SETTERS[command]:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-    tree.writable(union)
+    checks.writable(union)
     if isinstance(node, Dir):
         copyup.upper_dir(union, node)
     elif isinstance(node, File):
@@ -46,7 +46,7 @@ def set(union: Union, node: Node, command: int, argument: bytes) -> Steps[None]:
 
 
 def _ioctl(union: Union, node: Node, command: int, argument: bytes) -> bytes:
-    place = tree.locate(union, node)
+    place = objects.locate(union, node)
     fd = place.open(os.O_RDONLY | os.O_NONBLOCK)
     try:
         return fcntl.ioctl(fd, command, argument)

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 
-from unionfs.core import tree
+from unionfs.core import checks, holding, objects, tree
 from unionfs.core.inodes import Dir, DirHandle, Node
 from unionfs.core.model import StatLike
 from unionfs.core.union import Union
@@ -13,7 +13,7 @@ from unionfs.linux.at import At
 
 def opendir(union: Union, node: Node) -> int:
     """A handle on the directory `node`. Raises OSError: ENOTDIR."""
-    directory = tree.directory(node)
+    directory = checks.directory(node)
     fh = next(union.new_handle)
     union.dir_handles[fh] = DirHandle(directory)
     directory.opens += 1
@@ -35,10 +35,10 @@ def entries(union: Union, node: Dir, offset: int) -> Iterator[tuple[int, bytes, 
     if node.dead:
         return
     if offset < 1:
-        yield 1, b".", node, tree.attr(union, node)
+        yield 1, b".", node, objects.attr(union, node)
     if offset < 2:
         parent = node.parent or node
-        yield 2, b"..", parent, tree.attr(union, parent)
+        yield 2, b"..", parent, objects.attr(union, parent)
     for cookie, name in tree.listing(union, node).after(max(offset, 2)):
         try:
             child, st = tree.child_attr(union, node, name)
@@ -49,14 +49,14 @@ def entries(union: Union, node: Dir, offset: int) -> Iterator[tuple[int, bytes, 
 
 def release_unused(union: Union, node: Node) -> None:
     """Drop a node that `readdir` made and its reader didn't keep."""
-    tree.forget(union, node)
+    holding.forget(union, node)
 
 
 def releasedir(union: Union, fh: int) -> None:
     """Close the handle."""
     node = union.dir_handles.pop(fh).node
     node.opens -= 1
-    tree.forget(union, node)
+    holding.forget(union, node)
 
 
 def fsyncdir(union: Union, fh: int, datasync: bool) -> Steps[None]:

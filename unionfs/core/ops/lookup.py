@@ -4,7 +4,7 @@ import errno
 import os
 import stat
 
-from unionfs.core import tree
+from unionfs.core import checks, holding, objects, tree
 from unionfs.core.inodes import File, Handle, Node
 from unionfs.core.model import Caller, StatLike
 from unionfs.core.union import Union
@@ -12,21 +12,21 @@ from unionfs.core.union import Union
 
 def lookup(union: Union, parent: Node, name: bytes) -> tuple[Node, StatLike]:
     """The object called `name`. Raises OSError: ENOENT, ENOTDIR, ENAMETOOLONG, and those of the layers."""
-    return tree.child_attr(union, tree.directory(parent), name)
+    return tree.child_attr(union, checks.directory(parent), name)
 
 
 def getattr(union: Union, node: Node, handle: Handle | None = None) -> tuple[Node, StatLike]:
     """Attributes of `node`; of an open file through its `handle`, where there is one."""
     if handle is not None and isinstance(node, File) and node.data is None and handle.is_upper == node.is_upper:
-        return node, tree.shown(union, node, os.fstat(handle.fd))
-    return node, tree.attr(union, node)
+        return node, objects.shown(union, node, os.fstat(handle.fd))
+    return node, objects.attr(union, node)
 
 
 def readlink(union: Union, node: Node) -> bytes:
     """The target of a symlink. Raises OSError: EINVAL (no symlink)."""
     if not isinstance(node, File) or node.kind != stat.S_IFLNK:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-    return tree.locate(union, node).readlink()
+    return objects.locate(union, node).readlink()
 
 
 def access(union: Union, node: Node, mask: int, caller: Caller) -> None:
@@ -36,7 +36,7 @@ def access(union: Union, node: Node, mask: int, caller: Caller) -> None:
     """
     if mask & os.W_OK and union.read_only:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-    st = tree.attr(union, node)
+    st = objects.attr(union, node)
     if caller.uid == 0:
         allowed = os.R_OK | os.W_OK | (os.X_OK if st.st_mode & 0o111 or stat.S_ISDIR(st.st_mode) else 0)
     elif caller.uid == st.st_uid:
@@ -57,4 +57,4 @@ def statfs(union: Union) -> os.statvfs_result:
 def forget(union: Union, node: Node, count: int) -> None:
     """The carrier's client dropped `count` references to `node`."""
     node.lookups = max(0, node.lookups - count)
-    tree.forget(union, node)
+    holding.forget(union, node)

@@ -6,15 +6,15 @@ What a lower layer has is hidden by a whiteout; what only the upper has just goe
 import errno
 import os
 
-from unionfs.core import copyup, tree, whiteouts
+from unionfs.core import checks, copyup, holding, tree, whiteouts
 from unionfs.core.inodes import Dir, File, Node
 from unionfs.core.union import Union
 
 
 def unlink(union: Union, parent: Node, name: bytes) -> None:
     """Remove a name of a file. Raises OSError: EISDIR, ENOENT, EROFS, and those of the upper (ENOSPC, …)."""
-    tree.writable(union)
-    directory = tree.directory(parent)
+    checks.writable(union)
+    directory = checks.directory(parent)
     node = tree.child(union, directory, name)
     if not isinstance(node, File):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
@@ -22,7 +22,7 @@ def unlink(union: Union, parent: Node, name: bytes) -> None:
     if node.index_name is not None:
         copyup.upper_name(union, directory, name, node)  # so that links in the upper and in the union go together
         copyup.save_nlink(union, node)
-    held = tree.hold(union, node)
+    held = holding.hold(union, node)
     try:
         if tree.has_lower(union, directory, name):
             whiteouts.make(union, directory, name, replace=node.lower is None)
@@ -34,7 +34,7 @@ def unlink(union: Union, parent: Node, name: bytes) -> None:
         raise
     if directory.index is not None:
         directory.index.remove(name)
-    tree.name_removed(union, node, directory, name, held)
+    holding.name_removed(union, node, directory, name, held)
 
 
 def rmdir(union: Union, parent: Node, name: bytes) -> None:
@@ -42,8 +42,8 @@ def rmdir(union: Union, parent: Node, name: bytes) -> None:
 
     Raises OSError: ENOTDIR, ENOENT, ENOTEMPTY, EROFS, and those of the upper.
     """
-    tree.writable(union)
-    directory = tree.directory(parent)
+    checks.writable(union)
+    directory = checks.directory(parent)
     node = tree.child(union, directory, name)
     if not isinstance(node, Dir):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), name)
@@ -51,11 +51,11 @@ def rmdir(union: Union, parent: Node, name: bytes) -> None:
         raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), name)
     copyup.upper_dir(union, directory)
     whiteout = tree.has_lower(union, directory, name)
-    tree.hold(union, node)
+    holding.hold(union, node)
     if node.upper is None:
         whiteouts.make(union, directory, name, replace=False)
     else:
         whiteouts.remove_dir(union, directory, name, whiteout=whiteout)
     if directory.index is not None:
         directory.index.remove(name)
-    tree.bury(union, node)
+    holding.bury(union, node)

@@ -8,7 +8,7 @@ merge into it. A whiteout takes the old name's place at the same moment. Kernel:
 import errno
 import os
 
-from unionfs.core import copyup, redirect, tree, whiteouts
+from unionfs.core import checks, copyup, holding, redirect, tree, whiteouts
 from unionfs.core.detach import detach
 from unionfs.core.inodes import Dir, File, Node
 from unionfs.core.union import Union
@@ -28,8 +28,8 @@ def rename(
     """
     if flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE) or flags == RENAME_NOREPLACE | RENAME_EXCHANGE:
         raise _error(errno.EINVAL, name)
-    source, target = tree.directory(parent), tree.directory(newparent)
-    tree.writable(union)
+    source, target = checks.directory(parent), checks.directory(newparent)
+    checks.writable(union)
     if union.dialect.is_reserved(newname):
         raise _error(errno.EPERM, newname)
     node, other = _check(union, source, name, target, newname, flags)
@@ -136,7 +136,7 @@ class _Move:
         union, other = self.union, self.other
         self._prepare(self.node, self.source, self.name, self.target)
         whiteout = tree.has_lower(union, self.source, self.name)
-        held = tree.hold(union, other) if other is not None else -1
+        held = holding.hold(union, other) if other is not None else -1
         try:
             over_dir = self._replaces_upper_dir()
             if over_dir and union.primitives.exchange and union.dialect.prefix:
@@ -152,11 +152,11 @@ class _Move:
         if isinstance(other, File):
             if self.target.index is not None:
                 self.target.index.remove(self.newname)
-            tree.name_removed(union, other, self.target, self.newname, held)
+            holding.name_removed(union, other, self.target, self.newname, held)
         elif isinstance(other, Dir):
             if self.target.index is not None:
                 self.target.index.remove(self.newname)
-            tree.bury(union, other)
+            holding.bury(union, other)
         del self.source.children[self.name]
         if self.source.index is not None:
             self.source.index.remove(self.name)
@@ -172,7 +172,7 @@ class _Move:
 
     def _empty_target(self) -> None:
         """Take whiteouts out of the upper directory that is to be replaced, all at one moment. It stays empty."""
-        workdir = tree.writable(self.union)
+        workdir = checks.writable(self.union)
         name = workdir.name()
         os.mkdir(name, 0o700, dir_fd=workdir.temporary)
         try:
@@ -201,4 +201,4 @@ class _Move:
             target.children[newname] = node
         elif isinstance(node, File):
             node.names.remove((source, name))
-            tree.add_name(node, target, newname)
+            holding.add_name(node, target, newname)

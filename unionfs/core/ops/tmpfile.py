@@ -3,7 +3,7 @@
 import os
 import stat
 
-from unionfs.core import copyup, tree
+from unionfs.core import checks, copyup, holding, objects
 from unionfs.core.inodes import File, Handle, Node, real_id
 from unionfs.core.model import Caller, StatLike
 from unionfs.core.union import Union
@@ -17,16 +17,16 @@ def tmpfile(union: Union, parent: Node, mode: int, flags: int, caller: Caller) -
 
     Raises OSError: EROFS, ENOTDIR, ENOENT (the directory was removed), EOPNOTSUPP (the upper has no such files).
     """
-    directory = tree.directory(parent)
-    tree.writable(union)
+    directory = checks.directory(parent)
+    checks.writable(union)
     if directory.dead:
-        raise tree.no_such_name(directory.name)
+        raise checks.no_such_name(directory.name)
     place = At(union.fds.fd(copyup.upper_dir(union, directory)), b".")
     with union.creator.acting_as(caller):
         # O_NOFOLLOW, which At adds, means nothing here
         fd = place.open(flags & _PASSED_ON | os.O_TMPFILE, stat.S_IMODE(mode))
     try:
-        tree.give_new(union, At(fd), place, caller)
+        objects.give_new(union, At(fd), place, caller)
         held = At(fd).open(os.O_PATH)
     except OSError:
         os.close(fd)
@@ -38,4 +38,4 @@ def tmpfile(union: Union, parent: Node, mode: int, flags: int, caller: Caller) -
     node.fd = held
     union.inodes.add(node)
     handle = Handle(fd, node, flags, is_upper=True, privileged=caller.uid == 0)
-    return tree.add_handle(union, handle), (node, st if union.ids is None else tree.shown(union, node, st))
+    return holding.add_handle(union, handle), (node, st if union.ids is None else objects.shown(union, node, st))

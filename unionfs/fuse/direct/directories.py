@@ -4,7 +4,7 @@ OPENDIR is refused for ever where the kernel can do without: it then keeps listi
 through this mount alone, and asks again for those that did.
 """
 
-from unionfs.core import tree
+from unionfs.core import checks
 from unionfs.core.inodes import Dir
 from unionfs.core.ops import listing
 from unionfs.core.work import Steps
@@ -21,7 +21,7 @@ _NOT_COUNTED = (b".", b"..")
 def opendir(mount: Mount, request: Request) -> Answer:
     if Init.NO_OPENDIR_SUPPORT in mount.features:
         raise refuse_for_ever()
-    tree.directory(mount.node(request.nodeid))
+    checks.directory(mount.node(request.nodeid))
     return protocol.OPEN_OUT.pack(_NO_HANDLE, Fopen.KEEP_CACHE | Fopen.CACHE_DIR, 0)
 
 
@@ -31,7 +31,7 @@ def releasedir(mount: Mount, request: Request) -> Answer:
 
 def readdir(mount: Mount, request: Request) -> Answer:
     _, offset, size = request.fields(protocol.READ_IN)
-    node = tree.directory(mount.node(request.nodeid))
+    node = checks.directory(mount.node(request.nodeid))
     answer = bytearray()
     try:
         for cookie, name, child, st in listing.entries(mount.union, node, offset):
@@ -49,7 +49,7 @@ def readdir(mount: Mount, request: Request) -> Answer:
 
 def readdirplus(mount: Mount, request: Request) -> Answer:
     _, offset, size = request.fields(protocol.READ_IN)
-    node = tree.directory(mount.node(request.nodeid))
+    node = checks.directory(mount.node(request.nodeid))
     answer = bytearray()
     try:
         for cookie, name, child, st in listing.entries(mount.union, node, offset):
@@ -73,7 +73,7 @@ def fsyncdir(mount: Mount, request: Request) -> Steps[Answer]:
     _, flags = request.fields(protocol.FSYNC_IN)
     if mount.refuses_sync:
         raise refuse_for_ever()
-    node: Dir = tree.directory(mount.node(request.nodeid))
+    node: Dir = checks.directory(mount.node(request.nodeid))
     yield from listing.fsync(mount.union, node, bool(flags & protocol.FSYNC_FDATASYNC))
     return EMPTY
 
