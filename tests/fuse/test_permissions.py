@@ -193,3 +193,28 @@ def test_without_xattrs_the_kernel_asks_once(make_union: MakeUnion) -> None:
             with pytest.raises(OSError, match="not supported"):
                 os.getxattr(union.top / "public", "user.a")
     assert counted["getxattr"] == 1
+
+
+def test_groups_of_a_caller_count_for_what_it_makes_as_on_any_filesystem(make_union: MakeUnion) -> None:
+    """A set-group-id bit is kept if the group, here of the directory, is one of the caller's, be it a further one."""
+    union = make_union(lambda lower: (lower / "dir").mkdir())
+    plain = union.lower.with_name("plain")
+    plain.mkdir()
+    script = """
+os.umask(0)
+os.close(os.open(sys.argv[1] + "/file", os.O_CREAT | os.O_WRONLY, 0o2755))
+os.mkdir(sys.argv[1] + "/sub", 0o755)
+os.mknod(sys.argv[1] + "/fifo", 0o010000 | 0o2775)
+"""
+    for groups in ((), (4321,)):
+        made = []
+        for directory in (union.top / "dir", plain):
+            os.chown(directory, 0, 4321)
+            directory.chmod(0o2777)
+            assert as_user(1234, script, directory, groups=groups) == ""
+            made.append(
+                [(path.name, oct(path.stat().st_mode), path.stat().st_gid) for path in sorted(directory.iterdir())]
+            )
+            for path in directory.iterdir():
+                path.rmdir() if path.is_dir() else path.unlink()
+        assert made[0] == made[1], groups
