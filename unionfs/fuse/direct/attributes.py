@@ -15,6 +15,7 @@ from unionfs.fuse.direct.request import Request
 from unionfs.fuse.direct.tasks import Answer
 
 _SECOND_NS = 10**9
+_TRUSTED = b"trusted."
 
 
 def getattr_(mount: Mount, request: Request) -> Answer:
@@ -43,13 +44,12 @@ def setattr_(mount: Mount, request: Request) -> Steps[Answer]:
         mtime_ns=mtime * _SECOND_NS + mtime_ns if valid & Fattr.MTIME else None,
     )
     handle = mount.union.handles.get(fh) if valid & Fattr.FH else None
-    caller = request.caller()
     if change != SetAttr():
-        yield from attrs.setattr(mount.union, node, change, caller, handle)
+        yield from attrs.setattr(mount.union, node, change, mount.writer(request), handle)
     # Nothing at all to change comes before a write that takes set-id bits or capabilities from a file that is passed
     # through; the latter were removed by name. Kernel: fs/fuse/dir.c:fuse_setattr(), fs/inode.c:__remove_privs().
-    kills = valid & Fattr.KILL_SUIDGID or (not valid and caller.uid != 0)
-    if kills and isinstance(node, File) and node.set_id and node.is_upper:
+    kills = not valid or valid & Fattr.KILL_SUIDGID
+    if kills and isinstance(node, File) and node.set_id and node.is_upper and (valid or not request.is_privileged()):
         files.drop_set_id(mount.union, node)
     return mount.replies.attr(*lookup.getattr(mount.union, node, handle))
 
@@ -83,7 +83,9 @@ def getxattr(mount: Mount, request: Request) -> Answer:
 def listxattr(mount: Mount, request: Request) -> Answer:
     (size,) = request.fields(protocol.GETXATTR_IN)
     _check_xattrs(mount)
-    keys = attrs.listxattr(mount.union, mount.node(request.nodeid), request.caller())
+    keys = attrs.listxattr(mount.union, mount.node(request.nodeid))
+    if any(key.startswith(_TRUSTED) for key in keys) and not request.is_privileged():
+        keys = [key for key in keys if not key.startswith(_TRUSTED)]
     return _fitting(b"".join(key + b"\0" for key in keys), size)
 
 
@@ -95,11 +97,11 @@ def setxattr(mount: Mount, request: Request) -> Steps[Answer]:
     size, flags, *_ = request.fields(layout)
     key = _key(mount, request, layout.size)
     value = bytes(request.data(layout.size + len(key) + 1, size))
-    node, caller = mount.node(request.nodeid), request.caller()
+    node = mount.node(request.nodeid)
     yield from attrs.setxattr(mount.union, node, key, value, flags)
     if clear_sgid:
         mode = lookup.getattr(mount.union, node)[1].st_mode
-        yield from attrs.setattr(mount.union, node, SetAttr(mode=mode & ~stat.S_ISGID), caller)
+        yield from attrs.setattr(mount.union, node, SetAttr(mode=mode & ~stat.S_ISGID), mount.writer(request))
     return EMPTY
 
 

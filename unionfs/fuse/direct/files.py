@@ -24,7 +24,7 @@ _NOT_SENT = os.O_PATH | os.O_TMPFILE
 def open_(mount: Mount, request: Request) -> Steps[Answer]:
     flags, open_flags = request.fields(protocol.OPEN_IN)
     node = mount.node(request.nodeid)
-    fh = yield from files.open_file(mount.union, node, flags & ~_NOT_SENT, request.caller())
+    fh = yield from files.open_file(mount.union, node, flags & ~_NOT_SENT, mount.writer(request))
     with _closed_on_error(mount, fh):
         assert isinstance(node, File)  # or it wouldn't be open
         if open_flags & protocol.OPEN_KILL_SUIDGID and node.set_id:

@@ -5,7 +5,7 @@ import os
 from typing import Protocol
 
 from unionfs.core.inodes import File, Handle, Node
-from unionfs.core.model import StatLike
+from unionfs.core.model import Caller, StatLike
 from unionfs.core.union import Union
 from unionfs.core.work import Steps
 from unionfs.fuse.direct import protocol
@@ -16,6 +16,8 @@ from unionfs.fuse.direct.replies import Replies
 from unionfs.fuse.direct.request import Request
 from unionfs.fuse.direct.session import Session
 from unionfs.fuse.direct.tasks import Answer
+
+_PRIVILEGED = Caller(0, 0)
 
 
 class Mount:
@@ -34,6 +36,10 @@ class Mount:
         self.refuses_sync = union.options.volatile
         self.kills_by_flag = Init.HANDLE_KILLPRIV_V2 in session.features
         """Whether the kernel says which writes take set-id bits away."""
+
+    def writer(self, request: Request) -> Caller:
+        """Who asks for what may take set-id bits away: if the kernel says when it does, one who never does."""
+        return _PRIVILEGED if self.kills_by_flag else request.caller()
 
     def handle(self, fh: int) -> Handle:
         """Raises OSError: EBADF."""

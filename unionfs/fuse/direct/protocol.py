@@ -16,6 +16,8 @@ OLDEST_MINOR = 31
 """Linux 5.4."""
 
 ROOT_ID = 1
+UNKNOWN_ID = 2**32 - 1
+"""FUSE_INVALID_UIDGID: with ALLOW_IDMAP only requests that create something say who asks."""
 NO_NODE = 0
 """As the nodeid of an entry: there is no such name, and that may be cached."""
 PAGE_BYTES = 4096
@@ -110,6 +112,7 @@ class Init(IntFlag):
     INIT_EXT = 1 << 30  # 7.36: there are more than 32
     PASSTHROUGH = 1 << 37  # 7.40
     NO_EXPORT_SUPPORT = 1 << 38  # 7.40
+    ALLOW_IDMAP = 1 << 40  # 7.41
 
 
 class Fopen:

@@ -6,6 +6,7 @@ import struct
 from typing import Any
 
 from unionfs.core.model import Caller
+from unionfs.fuse.direct.protocol import UNKNOWN_ID
 
 
 class Request:
@@ -49,7 +50,12 @@ class Request:
         return found
 
     def caller(self, umask: int = 0) -> Caller:
+        """Who asks; of a request that creates nothing the ids may be UNKNOWN_ID."""
         return Caller(self.uid, self.gid, self.pid, umask)
+
+    def is_privileged(self) -> bool:
+        """Whether root asks. Looks into /proc where the request doesn't say (30 µs)."""
+        return (fsuid_of(self.pid) if self.uid == UNKNOWN_ID else self.uid) == 0
 
 
 def checked(name: bytes) -> bytes:
@@ -57,6 +63,18 @@ def checked(name: bytes) -> bytes:
     if not name or b"/" in name or name in (b".", b".."):
         raise malformed()
     return name
+
+
+def fsuid_of(pid: int) -> int:
+    """The user id with which a process asks filesystems; UNKNOWN_ID of one that we don't see."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as lines:
+            for line in lines:
+                if line.startswith(b"Uid:"):
+                    return int(line.split()[4])
+    except OSError:
+        pass
+    return UNKNOWN_ID
 
 
 def malformed() -> OSError:

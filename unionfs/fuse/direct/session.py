@@ -84,11 +84,13 @@ def negotiate(major: int, minor: int, offered: Init, wishes: Wishes) -> tuple[Se
     if wishes.stack_depth:
         wanted |= Init.PASSTHROUGH
     features = offered & ~wishes.refused & wanted
-    # set-id bits go with a stranger's write: either the kernel says which writes are one, or we look at the caller
-    for feature in (Init.HANDLE_KILLPRIV_V2, Init.HANDLE_KILLPRIV):
-        if feature in offered & ~wishes.refused:
-            features |= feature
-            break
+    # set-id bits go with a stranger's write: either the kernel says which writes are one, or we look at the caller,
+    # of whom we aren't told where mounts may map ids
+    available = offered & ~wishes.refused
+    if Init.HANDLE_KILLPRIV_V2 in available:
+        features |= available & (Init.HANDLE_KILLPRIV_V2 | Init.ALLOW_IDMAP)
+    else:
+        features |= available & Init.HANDLE_KILLPRIV
     if Init.INIT_EXT not in features:
         features = Init(features & 0xFFFFFFFF)
     depth = wishes.stack_depth if Init.PASSTHROUGH in features else 0
