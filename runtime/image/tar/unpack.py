@@ -3,7 +3,7 @@
 A member's name is taken apart (names.py) and walked from descriptor to descriptor below the layer's root
 (directories.py); the object is made anew under its last component, never opened if it was there. Whiteouts and opaque
 marks become what kernel overlayfs has for them, whatever their place in the archive: they are about other layers. So do
-times of directories, which come last. Names of the driver's own marks are nobody's to set.
+times of directories, which come last. The driver's own marks are nobody's to set.
 """
 
 import errno
@@ -25,6 +25,8 @@ from unionfs.linux.at import At
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _MARKS = (TRUSTED, USER, b"user.fuseoverlayfs.", *HIDDEN)
+_INHERITED = b"system.posix_acl_default"
+"""What is made in a directory that has it gets an ACL: it comes last, too."""
 _MOST_ID = (1 << 32) - 2
 _NODES = (CHAR, BLOCK, FIFO)
 
@@ -202,10 +204,10 @@ class _Unpacker:
             self._xattrs(place, member)
         os.utime(place.name, ns=(member.atime_ns, member.mtime_ns), dir_fd=place.dirfd, follow_symlinks=False)
 
-    def _xattrs(self, place: At, member: Member) -> None:
+    def _xattrs(self, place: At, member: Member, *, inherited: bool = False) -> None:
         """Those that this filesystem and this user may have; marks of the driver's are left out."""
         for key, value in member.xattrs.items():
-            if key.startswith(_MARKS):
+            if key.startswith(_MARKS) or (key == _INHERITED) != inherited:
                 continue
             try:
                 place.setxattr(key, value)
@@ -224,6 +226,8 @@ class _Unpacker:
         for path, member in self._attributes.items():
             directory = self.directories.get(path.rpartition(b"/")[0], make=False)
             name = path.rpartition(b"/")[2]
+            if member.xattrs:
+                self._xattrs(At(directory, name), member, inherited=True)
             times = (member.atime_ns, member.mtime_ns)
             if name:
                 os.utime(name, ns=times, dir_fd=directory, follow_symlinks=False)
