@@ -170,15 +170,15 @@ def _ask(options: Parsed, host: str) -> tuple[str, str]:
     if options.on("password-stdin"):
         if not user or password:
             raise UsageError("--password-stdin goes with --username, and not with --password")
-        return user, sys.stdin.readline().rstrip("\r\n")
-    if not (user and password) and not os.isatty(0):
+        password = sys.stdin.readline().rstrip("\r\n")
+    elif not (user and password) and not os.isatty(0):
         raise UsageError("there is no terminal to ask on: give --username and --password-stdin")
     if not user:
         user = input(f"User at {host}: ")
-    if not password:
+    if not password and not options.on("password-stdin"):
         from getpass import getpass
 
         password = getpass("Password: ")
-    if not user or not password:
-        raise UsageError("a login needs a user and a password")
+    if not user or not password or ":" in user:
+        raise UsageError("a login needs a user, in whose name is no colon, and a password")
     return user, password

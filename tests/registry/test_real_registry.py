@@ -165,3 +165,16 @@ def test_archives_that_umoci_does_not_end(client: Client, plain: Server, layout:
 
 def test_push_of_what_is_not_here(client: Client, plain: Server) -> None:
     assert "no such image" in client.fails("push", f"{plain.host}/t/none:1")
+
+
+def test_run_of_a_missing_image_pulls_it_and_what_is_committed_on_it_runs_under_podman(
+    client: Client, plain: Server, podman: list[str]
+) -> None:
+    needs.fuse_device()
+    name, target = f"{plain.host}/t/many:1", f"{plain.host}/pushed/committed:1"
+    done = client("run", "--name", "one", name, "sh", "-c", "echo $(cat /data/7) eggs > /basket; cat /basket")
+    assert (done.returncode, done.stdout) == (0, "7 eggs\n"), done.stderr
+    client.succeeds("commit", "one", target)
+    client.succeeds("push", target)
+    assert len(inspect(target)["Layers"]) == LAYERS + 1  # type: ignore[arg-type]
+    assert tool(*podman, "run", "--rm", "--tls-verify=false", target, "cat", "/basket", "/data/29") == "7 eggs\n29\n"

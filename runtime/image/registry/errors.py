@@ -11,6 +11,14 @@ class Unreachable(RegistryError):
     """No answer, or an answer that means `later`: another mirror may do better."""
 
 
+class NoConnection(Unreachable):
+    """No connection came about: a wrong name, more often than not, if none ever did."""
+
+
+class NoTls(NoConnection):
+    """Somebody is there, but doesn't speak TLS."""
+
+
 class Absent(RegistryError):
     """The registry answered that it has no such thing."""
 

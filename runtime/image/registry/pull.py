@@ -7,6 +7,7 @@ there; an attempt that fails leaves names as they were, and whole blobs for the 
 import os
 from functools import partial
 
+from runtime.errors import describe
 from runtime.image.digest import Digest
 from runtime.image.errors import Corrupt, ImageError
 from runtime.image.media import (
@@ -79,6 +80,8 @@ class _Pull:
             return self._store.put_image(reference, descriptor)
         except Corrupt as error:
             raise Mismatch(f"{name}: {error}") from None
+        except OSError as error:
+            raise ImageError(f"{name}: {describe(error)}") from None
 
     def _resolve(self, reference: Reference) -> tuple[Document, Manifest]:
         """The manifest for our platform, through indexes."""

@@ -22,7 +22,7 @@ from urllib3.exceptions import (
 )
 
 from runtime.image.registry.configuration import Configuration, Endpoint, is_loopback
-from runtime.image.registry.errors import Mismatch, RegistryError, Unreachable
+from runtime.image.registry.errors import Mismatch, NoConnection, NoTls, RegistryError, Unreachable
 from runtime.image.registry.trust import make_context
 
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -149,7 +149,7 @@ class Transport:
             try:
                 answer = self._follow(method, url, headers, body, follow)
             except Unreachable as error:
-                if last or host not in self._reached:
+                if last or (isinstance(error, NoConnection) and host not in self._reached):
                     raise
                 self.pause(attempt, str(error))
                 continue
@@ -212,8 +212,12 @@ class Transport:
                     f"{host}: its certificate can't be verified ({text}): put its authority's into"
                     f" /etc/containers/certs.d/{host}/ca.crt, or give --tls-verify=false if you trust the way there"
                 )
-            return Unreachable(f"{host}: no TLS ({text}): if it speaks plain HTTP and you trust the way there,"
-                               " give --tls-verify=false or mark it as insecure in registries.conf")  # fmt: skip
+            return NoTls(
+                f"{host}: no TLS ({text}): if it speaks plain HTTP and you trust the way there,"
+                " give --tls-verify=false or mark it as insecure in registries.conf"
+            )
+        if isinstance(error, NewConnectionError | ProxyError):
+            return NoConnection(f"{host}: {text}")
         return Unreachable(f"{host}: {text}")
 
     def _find_base(self, server: str) -> str:
@@ -221,9 +225,11 @@ class Transport:
             return f"https://{server}"
         try:
             self._once("GET", f"https://{server}/v2/", {}, None).close()
-        except Unreachable as error:
-            if "no TLS" not in str(error) and "cut" not in str(error):
-                raise
+        except NoTls:
+            return f"http://{server}"
+        except NoConnection:
+            raise
+        except Unreachable:  # plain servers hang up, too, on what they don't understand
             return f"http://{server}"
         return f"https://{server}"
 
