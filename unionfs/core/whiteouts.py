@@ -80,9 +80,17 @@ def rename(
     `whiteout`: one takes the old place, at the same moment. `over_dir`: a directory of whiteouts is at the new place.
     """
     if over_dir:
-        with checks.writable(union).guarding(_path(target, newname)):
-            remove_dir(union, target, newname, whiteout=False)
-            rename(union, source, name, target, newname, whiteout=whiteout)
+        workdir = checks.writable(union)
+        hollow, aside = At(_upper(union, target), newname), workdir.temp(workdir.name())
+        with workdir.guarding(_path(target, newname)):
+            _renameat(hollow, aside, 0)
+            try:
+                rename(union, source, name, target, newname, whiteout=whiteout)
+            except OSError:
+                with suppress(OSError):
+                    _renameat(aside, hollow, 0)
+                raise
+        workdir.discard(aside.name)
         return
     old, new = At(_upper(union, source), name), At(_upper(union, target), newname)
     primitives, workdir = union.primitives, checks.writable(union)
