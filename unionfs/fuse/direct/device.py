@@ -1,6 +1,7 @@
 """The descriptor of /dev/fuse: requests read from it, replies and notices written to it."""
 
 import errno
+import logging
 import os
 
 from unionfs.fuse.direct import protocol
@@ -8,11 +9,15 @@ from unionfs.fuse.direct.protocol import Notify
 from unionfs.fuse.direct.request import Request
 from unionfs.fuse.direct.session import BUFFER_BYTES
 
+log = logging.getLogger("pyunionfs")
+
 _HEADER_BYTES = protocol.IN_HEADER.size
 _OUT_HEADER_BYTES = protocol.OUT_HEADER.size
 _ONE_WRITE_BYTES = 4096
 """Up to here it is cheaper to copy a reply behind its header than to have the kernel gather the two."""
 _ATTRIBUTES_ALONE = -1
+_ERRNO_END = 512
+"""Errors from here on are the kernel's own; it takes no reply with one, and who asked would wait for ever."""
 
 
 class EndedError(Exception):
@@ -53,7 +58,8 @@ class Device:
 
     def refuse(self, unique: int, number: int) -> None:
         """Answer the request `unique` with an errno."""
-        self._send([protocol.OUT_HEADER.pack(_OUT_HEADER_BYTES, -number, unique)])
+        known = number if 0 < number < _ERRNO_END else errno.EIO
+        self._send([protocol.OUT_HEADER.pack(_OUT_HEADER_BYTES, -known, unique)])
 
     def drop_attributes(self, nodeid: int) -> None:
         """Have the kernel ask for the attributes of a node again; nothing to do if it doesn't know it."""
@@ -76,7 +82,7 @@ class Device:
         except OSError as error:
             # the connection is over, or whoever asked is gone; of a notice, that the kernel doesn't know the node
             if error.errno not in (errno.ENOENT, errno.ENODEV, errno.ENOTDIR):
-                raise
+                log.exception("the kernel doesn't take a message")  # of a reply, who asked gets EIO
 
 
 def parse(message: memoryview) -> Request | None:

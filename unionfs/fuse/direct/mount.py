@@ -26,7 +26,6 @@ class Mount:
     def __init__(self, union: Union, session: Session, passthrough: Passthrough, timeout_s: float) -> None:
         self.union = union
         self.features: Init = session.features
-        self.minor = session.minor
         self.passthrough = passthrough
         self.replies = Replies(timeout_s)
         self.nodeids = NodeIds(union)

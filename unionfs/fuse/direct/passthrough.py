@@ -25,8 +25,8 @@ from unionfs.fuse.direct.protocol import Fopen
 
 log = logging.getLogger("pyunionfs")
 
-_FOR_ALL = (errno.EPERM, errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL)
-"""Why no file at all can be registered: no privilege in the first user namespace, or nothing was agreed on."""
+_FOR_ALL = (errno.EPERM, errno.ENOTTY)
+"""Why no file at all can be registered: no privilege in the first user namespace, or a kernel that knows nothing."""
 
 
 class Opened(NamedTuple):

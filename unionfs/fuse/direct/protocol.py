@@ -21,7 +21,6 @@ UNKNOWN_ID = 2**32 - 1
 NO_NODE = 0
 """As the nodeid of an entry: there is no such name, and that may be cached."""
 PAGE_BYTES = 4096
-MIN_READ_BUFFER_BYTES = 8192
 
 
 class Opcode(IntEnum):
@@ -146,7 +145,6 @@ OPEN_KILL_SUIDGID = 1 << 0
 WRITE_KILL_SUIDGID = 1 << 2
 SETXATTR_ACL_KILL_SGID = 1 << 0
 FSYNC_FDATASYNC = 1 << 0
-IOCTL_DIR = 1 << 4
 
 # Every message begins with one of these
 
