@@ -143,6 +143,6 @@ class _Packer:
         if above != self._parent[0]:
             node: inodes.Node = self._union.root
             for part in filter(None, above.split(b"/")):
-                node = tree.child(self._union, tree.directory(node), part)
+                node, _ = lookup.lookup(self._union, node, part)
             self._parent = above, node
-        return tree.child(self._union, tree.directory(self._parent[1]), name) if name else self._union.root
+        return lookup.lookup(self._union, self._parent[1], name)[0] if name else self._union.root

@@ -1,0 +1,171 @@
+"""The verbs on images as people use them, with the real tools on the other side."""
+
+import gzip
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.image_store.layouts import archive, make_layout, member
+from tests.support import needs
+
+pytestmark = needs.root
+HOUSE = Path(__file__).resolve().parent.parent.parent
+CONFIG = {
+    "Env": ["PATH=/bin", "FROM=image"], "Cmd": ["sh", "-c", "id -u; pwd; echo $FROM"], "WorkingDir": "/srv/app",
+    "User": "web", "Labels": {"a": "b"}, "Volumes": {"/data": {}}, "ExposedPorts": {"80/tcp": {}},
+    "StopSignal": "SIGUSR1",
+}  # fmt: skip
+Command = Callable[..., str]
+
+
+def busybox() -> bytes:
+    """A layer with a shell."""
+    program = Path(shutil.which("busybox") or "/bin/busybox").read_bytes()
+    names = ("sh", "id", "ls", "cat", "rm", "ln")
+    links = [member(f"bin/{name}", tarfile.SYMTYPE, linkname="busybox") for name in names]
+    users = b"root:x:0:0::/:/bin/sh\nweb:x:1000:1000::/:/bin/sh\n"
+    return archive([
+        member("bin", tarfile.DIRTYPE), member("bin/busybox", data=program, mode=0o755), *links,
+        member("etc", tarfile.DIRTYPE), member("etc/passwd", data=users),
+        member("etc/group", data=b"web:x:1000:\n"), member("etc/old", data=b"old"),
+    ])  # fmt: skip
+
+
+@pytest.fixture
+def pyunion(tmp_path: Path) -> Command:
+    """Run a verb on a store of the test; its output, or the error if it fails."""
+
+    def call(*words: str | Path, stdin: bytes | None = None, status: int = 0) -> str:
+        places = ("--root", tmp_path / "root", "--runroot", tmp_path / "run")
+        command = [sys.executable, "-m", "tools.main", *places, *words]
+        result = subprocess.run(command, cwd=HOUSE, input=stdin, capture_output=True, timeout=100, check=False)
+        assert result.returncode == status, result.stderr.decode()
+        return (result.stdout if not status else result.stderr).decode()
+
+    return call
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Path:
+    needs.commands("busybox")
+    needs.fuse_device()
+    return make_layout(tmp_path / "layout", [busybox(), archive([member("etc/.wh.old")])], config=CONFIG)
+
+
+def test_run_uses_what_the_image_says(pyunion: Command, layout: Path) -> None:
+    name = "example.org/test:1"
+    pyunion("load", "-i", layout)
+    assert pyunion("run", "--rm", name).split() == ["1000", "/srv/app", "image"]
+    assert pyunion("run", "--rm", "-e", "FROM=me", "-u", "0", "-w", "/etc", name).split() == ["0", "/etc", "me"]
+    assert pyunion("run", "--rm", "--entrypoint", "ls", name, "-d", "/data", "/etc").split() == ["/data", "/etc"]
+    assert "old" not in pyunion("run", "--rm", name, "ls", "/etc").split()
+    assert pyunion("run", "--rm", f"oci:{layout}:{name}", "id", "-u") == "1000\n"
+
+
+def test_run_of_what_is_not_there(pyunion: Command, layout: Path) -> None:
+    pyunion("load", "-i", layout)
+    assert "no such image" in pyunion("run", "--pull", "never", "nowhere/nothing:1", status=125)
+    foreign = ("run", "--pull=never", "--platform=arm64", "example.org/test:1")
+    assert "is here for linux/amd64" in pyunion(*foreign, status=125)
+    assert "unknown --pull" in pyunion("run", "--pull", "sometimes", "example.org/test:1", status=125)
+
+
+def test_archives_of_the_real_tools_come_in(pyunion: Command, layout: Path, tmp_path: Path) -> None:
+    needs.commands("skopeo")
+    for form in ("docker-archive", "oci-archive"):
+        target = f"{form}:{tmp_path}/{form}.tar:example.org/{form}:1"
+        subprocess.run(["skopeo", "copy", "-q", f"oci:{layout}:example.org/test:1", target], check=True)
+        data = Path(tmp_path, f"{form}.tar").read_bytes()
+        assert f"example.org/{form}:1" in pyunion("load", "-i", tmp_path / f"{form}.tar")
+        assert f"example.org/{form}:1" in pyunion("load", stdin=data)
+        assert f"example.org/{form}:1" in pyunion("load", stdin=gzip.compress(data, 1))
+        assert pyunion("run", "--rm", f"{form}:{tmp_path}/{form}.tar", "id", "-u") == "1000\n"
+        assert pyunion("run", "--rm", f"example.org/{form}:1", "id", "-u") == "1000\n"
+
+
+def test_what_goes_out_the_real_tools_accept(pyunion: Command, layout: Path, tmp_path: Path) -> None:
+    needs.commands("skopeo", "umoci", "podman")
+    pyunion("load", layout)
+    pyunion("run", "--name", "c", "-u", "0", "-w", "/", "example.org/test:1", "sh", "-c",
+            "echo new > /etc/new; ln /etc/new /etc/hard; rm /etc/group; rm -r /data")  # fmt: skip
+    pyunion("commit", "c", "example.org/made:1", "-m", "a note", "-c", 'CMD ["ls", "/etc"]', "--change", "ENV A=b")
+    made = json.loads(pyunion("inspect", "example.org/made:1"))[0]
+    assert made["Config"]["Env"] == ["PATH=/bin", "FROM=image", "A=b"]
+    assert made["Config"]["StopSignal"] == "SIGUSR1"
+    assert made["History"][-1]["comment"] == "a note"
+    pyunion("save", "-o", tmp_path / "out.tar", "example.org/made:1", "example.org/test:1")
+    with tarfile.open(tmp_path / "out.tar") as saved:
+        assert {"oci-layout", "index.json", "manifest.json"} <= set(saved.getnames())
+    for source in (f"docker-archive:{tmp_path}/out.tar", f"oci:{tmp_path}/root/images"):
+        subprocess.run(
+            ["skopeo", "copy", "-q", f"{source}:example.org/made:1", f"oci:{tmp_path}/copy:made"], check=True
+        )
+    subprocess.run(["umoci", "raw", "unpack", "--image", f"{tmp_path}/copy:made", tmp_path / "tree"], check=True)
+    assert (tmp_path / "tree/etc/hard").read_text() == "new\n"
+    assert not (tmp_path / "tree/etc/group").exists()
+    assert os.path.samefile(tmp_path / "tree/etc/new", tmp_path / "tree/etc/hard")
+    _podman_runs(tmp_path)
+
+
+def _podman_runs(folder: Path) -> None:
+    podman = ["podman", "--root", folder / "podman", "--runroot", folder / "podman-run", "--storage-driver", "vfs",
+              "--cgroup-manager=cgroupfs", "--events-backend=file"]  # fmt: skip
+    subprocess.run([*podman, "load", "-qi", folder / "out.tar"], check=True, capture_output=True)
+    limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096"]
+    command = [*podman, "--runtime", "runc", "run", "--rm", "--network=none", *limits, "example.org/made:1"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "hard" in result.stdout.split(), result.stderr
+
+
+def test_export_and_import_go_round(pyunion: Command, layout: Path, tmp_path: Path) -> None:
+    pyunion("load", layout)
+    pyunion("run", "--name", "c", "-u", "0", "example.org/test:1", "sh", "-c", "echo new > /etc/new")
+    pyunion("export", "-o", tmp_path / "c.tar", "c")
+    with tarfile.open(tmp_path / "c.tar") as exported:
+        assert exported.getmember("etc/new").size == 4
+    pyunion("import", tmp_path / "c.tar", "again:1", "-c", "ENV PATH=/bin")
+    pyunion("import", "-", "piped:1", "-c", "ENV PATH=/bin", stdin=gzip.compress((tmp_path / "c.tar").read_bytes()))
+    assert pyunion("run", "--rm", "again:1", "cat", "/etc/new") == "new\n"
+    assert pyunion("run", "--rm", "piped:1", "cat", "/etc/new") == "new\n"
+
+
+def test_lists_names_and_removal(pyunion: Command, layout: Path, tmp_path: Path) -> None:
+    pyunion("load", layout)
+    pyunion("tag", "example.org/test:1", "other:2")
+    rows = [line.split() for line in pyunion("images").splitlines()[1:]]
+    assert {(row[0], row[1]) for row in rows} == {("example.org/test", "1"), ("other", "2")}
+    assert len(set(pyunion("images", "-q").split())) == 1
+    assert {json.loads(line)["Repository"] for line in pyunion("images", "--format", "json").splitlines()} == {
+        "example.org/test", "other"}  # fmt: skip
+    assert pyunion("history", "-q", "other:2").split()
+    pyunion("run", "--name", "c", "other:2", "id")
+    assert "Untagged: example.org/test:1" in pyunion("rmi", "example.org/test:1")
+    assert "in use by container c" in pyunion("rmi", "other:2", status=1)
+    pyunion("prune", "-a")
+    assert pyunion("images", "-q")
+    pyunion("rm", "c")
+    assert "Deleted: sha256:" in pyunion("rmi", "other:2")
+    assert os.listdir(tmp_path / "root/layers") == os.listdir(tmp_path / "root/images/blobs/sha256") == []
+    assert "no such image" in pyunion("rmi", "other:2", status=1)
+    assert "no such image" in pyunion("inspect", "other:2", status=1)
+
+
+def test_equal_trees_make_equal_layers(pyunion: Command, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        (folder / "d").mkdir(parents=True)
+        for file in ("b", "a", "d/x"):
+            (folder / file).write_text(file)
+            os.utime(folder / file, ns=(0, 123_456_789_000))
+        for directory in ("d", "."):
+            os.utime(folder / directory, ns=(0, 5))
+        pyunion("import", folder, f"{name}:1")
+    layers = [json.loads(pyunion("inspect", f"{name}:1"))[0]["RootFS"]["Layers"] for name in ("one", "two")]
+    assert layers[0] == layers[1]

@@ -1,0 +1,217 @@
+"""The store on disk: others read it as it lies, processes share it, kills don't hurt it, what nobody uses goes."""
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from runtime.image.archive.load import load
+from runtime.image.digest import of
+from runtime.image.errors import Corrupt, Missing
+from runtime.image.reference import parse_reference
+from runtime.image.store import ImageStore
+from tests.image_store.layouts import archive, load_layers, make_layout, make_store, member
+from tests.support import needs
+
+pytestmark = needs.root
+HOUSE = Path(__file__).resolve().parent.parent.parent
+
+
+def layers(count: int = 3, files: int = 5) -> list[bytes]:
+    return [
+        archive([
+            member(f"d{number}", tarfile.DIRTYPE),
+            *(member(f"d{number}/{name}", data=os.urandom(100) * 50) for name in range(files)),
+            member(f"d{number}/link", tarfile.SYMTYPE, linkname="0"),
+            member(f"d{number}/hard", tarfile.LNKTYPE, linkname=f"d{number}/0"),
+            member(f".wh.gone{number}"),
+        ])
+        for number in range(count)
+    ]  # fmt: skip
+
+
+def spawn(folder: Path, layout: Path, *more: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "tests.image_store.loader", str(folder), str(layout), *more]
+    return subprocess.Popen(command, cwd=HOUSE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def files_below(path: Path) -> list[str]:
+    return sorted(str(found.relative_to(path)) for found in path.rglob("*") if found.is_file())
+
+
+def test_skopeo_and_umoci_read_it_as_it_lies(tmp_path: Path) -> None:
+    needs.commands("skopeo", "umoci")
+    store, image = load_layers(tmp_path, *layers())
+    name = image.names[0]
+    inspect = ["skopeo", "inspect", f"oci:{store.directory}:{name}"]
+    seen = json.loads(subprocess.run(inspect, check=True, capture_output=True).stdout)
+    assert seen["Digest"] == str(image.descriptor.digest)
+    assert len(seen["Layers"]) == 3
+    listed = subprocess.run(["umoci", "ls", "--layout", store.directory], check=True, capture_output=True, text=True)
+    assert listed.stdout.split() == [name]
+    copy = ["skopeo", "copy", "-q", f"oci:{store.directory}:{name}", f"oci:{tmp_path}/copy:x"]
+    subprocess.run(copy, check=True, capture_output=True)
+
+
+def test_names_tags_digests_and_ids(tmp_path: Path) -> None:
+    store, image = load_layers(tmp_path, *layers())
+    digest, identity = image.descriptor.digest, image.id
+    digits = identity.hex
+    for text in ("example.org/test:1", f"example.org/test@{digest}", str(identity), digits[:12], digits[:3]):
+        assert store.resolve(text).id == identity
+    for text in ("example.org/test", "test:1", "example.org/other@" + str(digest), "sha256:" + "0" * 64, "zz", ""):
+        with pytest.raises(Missing):
+            store.resolve(text)
+    store.tag(image, parse_reference("debian"))
+    complete = "docker.io/library/debian:latest"
+    assert store.resolve(complete).names == [complete, "example.org/test:1"]
+
+
+def test_a_name_that_moves_leaves_its_image_without_one(tmp_path: Path) -> None:
+    store, first = load_layers(tmp_path, *layers())
+    (second,) = load(store, str(make_layout(tmp_path / "second", layers())))
+    assert store.resolve("example.org/test:1").id == second.id
+    assert store.resolve(str(first.id)).names == []
+    store.remove(store.resolve(str(first.id)))
+    assert store.collect(set())
+    assert [image.id for image in store.images()] == [second.id]
+    store.layers_of(second)
+
+
+def test_layers_are_shared_and_counted(tmp_path: Path) -> None:
+    shared, own = layers(2), layers(1)
+    store, first = load_layers(tmp_path, *shared)
+    (second,) = load(store, str(make_layout(tmp_path / "second", [*shared, *own], name="example.org/second:1")))
+    assert len(os.listdir(tmp_path / "root/layers")) == 3
+    in_use = set(store.layers_of(second)[:1])
+    store.remove(second)
+    store.collect(in_use)
+    assert len(os.listdir(tmp_path / "root/layers")) == 3
+    store.collect(set())
+    assert len(os.listdir(tmp_path / "root/layers")) == 2
+    store.remove(first)
+    store.collect(set())
+    assert os.listdir(tmp_path / "root/layers") == []
+    assert files_below(tmp_path / "root/images/blobs") == []
+
+
+def test_nothing_is_collected_while_somebody_adds(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    with store.adding():
+        store.put_bytes(b"not named yet")
+        assert make_store(tmp_path).collect(set()) is None
+        assert store.has_blob(of(b"not named yet"))
+    assert store.collect(set()) == len(b"not named yet")
+
+
+def test_unknown_fields_survive(tmp_path: Path) -> None:
+    _, image = load_layers(tmp_path, *layers(1))
+    assert image.config().raw["made.by"] == "a test"
+
+
+def test_a_blob_is_resumed_where_it_was_cut(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    data = os.urandom(100_000)
+    with store.write_blob(of(data), len(data)) as writer:
+        writer.write(data[:60_000])
+    assert not store.has_blob(of(data))
+    with store.write_blob(of(data), len(data)) as writer:
+        assert writer.offset == 60_000
+        writer.write(data[60_000:])
+        writer.commit()
+    with store.open_blob(of(data)) as file:
+        assert file.read() == data
+    with store.write_blob(of(data), len(data)) as writer:
+        assert writer.finished
+    assert os.listdir(tmp_path / "root/partial") == []
+
+
+def test_a_blob_that_is_another_is_dropped(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    with store.write_blob(of(b"right"), 5) as writer, pytest.raises(Corrupt, match="digest"):
+        writer.write(b"wrong")
+        writer.commit()
+    with store.write_blob(of(b"right"), 5) as writer:
+        assert writer.offset == 0
+        with pytest.raises(Corrupt, match="more than"):
+            writer.write(b"righteous")
+        writer.write(b"right")
+        writer.commit()
+
+
+def test_two_writers_of_one_blob_make_it_once(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    data = os.urandom(200_000)
+    wrote = []
+
+    def write() -> None:
+        with make_store(tmp_path).write_blob(of(data), len(data)) as writer:
+            if not writer.finished:
+                writer.write(data)
+                writer.commit()
+                wrote.append(1)
+
+    threads = [threading.Thread(target=write) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrote == [1]
+    assert store.has_blob(of(data))
+
+
+def test_processes_load_at_once(tmp_path: Path) -> None:
+    """The same layers under different names; none is lost, each layer is unpacked once."""
+    shared = layers(4, 30)
+    layouts = [make_layout(tmp_path / f"l{n}", shared, name=f"example.org/n{n}:1") for n in range(4)]
+    processes = [spawn(tmp_path, layout) for layout in layouts]
+    for process in processes:
+        _, errors = process.communicate(timeout=100)
+        assert process.returncode == 0, errors
+    store = make_store(tmp_path)
+    for number in range(4):
+        assert len(store.layers_of(store.resolve(f"example.org/n{number}:1"))) == 4
+    assert len(os.listdir(tmp_path / "root/layers")) == 4
+    assert os.listdir(tmp_path / "root/drafts") == os.listdir(tmp_path / "root/partial") == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_kills_during_every_step_of_load(tmp_path: Path) -> None:
+    """A finished image stays whole, the next load succeeds, and what is left over a collection clears."""
+    store, finished = load_layers(tmp_path, *layers(1))
+    expected = store.layers_of(finished)
+    other = make_layout(tmp_path / "other", layers(2, 2), name="example.org/other:1")
+    probe = tmp_path / "probe"
+    probe.mkdir()
+    process = spawn(probe, other)
+    steps = int(process.communicate(timeout=60)[0])
+    assert steps > 40
+    for step in range(1, steps + 1, max(1, steps // 45)):
+        process = spawn(tmp_path, other, str(step))
+        process.communicate(timeout=60)
+        assert process.returncode == -9
+        _check_after_a_kill(store, expected, tmp_path)
+    process = spawn(tmp_path, other)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert len(store.layers_of(store.resolve("example.org/other:1"))) == 2
+
+
+def _check_after_a_kill(store: ImageStore, expected: list[str], folder: Path) -> None:
+    assert store.layers_of(store.resolve("example.org/test:1")) == expected
+    for image in store.images():
+        store.layers_of(image)  # whatever is named is whole
+    with suppress(Missing):
+        store.remove(store.resolve("example.org/other:1"))
+    assert store.collect(set()) is not None
+    assert len(os.listdir(folder / "root/layers")) == 1
+    assert os.listdir(folder / "root/drafts") == os.listdir(folder / "root/partial") == []
+    assert len(files_below(folder / "root/images/blobs")) == 3
+    assert json.loads((folder / "root/images/index.json").read_text())["manifests"]
