@@ -122,3 +122,12 @@ def test_a_login_needs_something_to_ask(client: Client) -> None:
 def test_what_is_no_registry(client: Client, name: str) -> None:
     assert "invalid registry" in client.fails("login", "-u", "a", "-p", "b", name)
     assert not Path(client.home, ".config").exists()
+
+
+def test_running_an_image_that_is_here_needs_no_client(client: Client, plain: Server) -> None:
+    needs.fuse_device()
+    client.succeeds("pull", f"{plain.host}/t/many:1")
+    (client.folder / "urllib3.py").write_text("raise SystemExit('imported')\n")
+    done = client("run", "--rm", f"{plain.host}/t/many:1", "true", environ={"PYTHONPATH": str(client.folder)})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "imported" in client("pull", f"{plain.host}/t/many:1", environ={"PYTHONPATH": str(client.folder)}).stderr
