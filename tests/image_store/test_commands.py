@@ -7,11 +7,13 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from runtime.container.trees import remove_tree
 from tests.image_store.layouts import archive, make_layout, member
 from tests.support import needs
 
@@ -111,13 +113,17 @@ def test_what_goes_out_the_real_tools_accept(pyunion: Command, layout: Path, tmp
     assert (tmp_path / "tree/etc/hard").read_text() == "new\n"
     assert not (tmp_path / "tree/etc/group").exists()
     assert os.path.samefile(tmp_path / "tree/etc/new", tmp_path / "tree/etc/hard")
-    _podman_runs(tmp_path)
+    storage = tempfile.mkdtemp(prefix="pu-", dir="/tmp")  # podman takes 50 characters at most
+    try:
+        _podman_runs(storage, str(tmp_path / "out.tar"))
+    finally:
+        remove_tree(storage)
 
 
-def _podman_runs(folder: Path) -> None:
-    podman = ["podman", "--root", folder / "podman", "--runroot", folder / "podman-run", "--storage-driver", "vfs",
-              "--cgroup-manager=cgroupfs", "--events-backend=file"]  # fmt: skip
-    subprocess.run([*podman, "load", "-qi", folder / "out.tar"], check=True, capture_output=True)
+def _podman_runs(storage: str, saved: str) -> None:
+    podman = ["podman", f"--root={storage}/s", f"--runroot={storage}/r", "--storage-driver=vfs"]
+    podman += ["--cgroup-manager=cgroupfs", "--events-backend=file"]
+    subprocess.run([*podman, "load", "-qi", saved], check=True, capture_output=True)
     limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096"]
     command = [*podman, "--runtime", "runc", "run", "--rm", "--network=none", *limits, "example.org/made:1"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
