@@ -2,8 +2,6 @@
 
 import errno
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from unionfs.core.inodes import File, Handle, Node
 from unionfs.core.model import StatLike
@@ -25,17 +23,17 @@ def open_(mount: Mount, request: Request) -> Steps[Answer]:
     flags, open_flags = request.fields(protocol.OPEN_IN)
     node = mount.node(request.nodeid)
     fh = yield from files.open_file(mount.union, node, flags & ~_NOT_SENT, mount.writer(request))
-    with _closed_on_error(mount, fh):
-        assert isinstance(node, File)  # or it wouldn't be open
+    assert isinstance(node, File)  # or it wouldn't be open
+    try:
         if open_flags & protocol.OPEN_KILL_SUIDGID and node.set_id:
             files.drop_set_id(mount.union, node)
-        try:
-            return _opened(mount, fh, request.nodeid)
-        except StaleError:
-            if request.nodeid == mount.nodeids.of(node):
-                mount.nodeids.replace(node)
-                mount.replaced.append(node)
-            raise  # and the kernel looks the name up again
+        return _opened(mount, fh, request.nodeid)
+    except OSError as error:
+        files.release(mount.union, fh)
+        if isinstance(error, StaleError) and request.nodeid == mount.nodeids.of(node):
+            mount.nodeids.replace(node)
+            mount.replaced.append(node)
+        raise
 
 
 def create_(mount: Mount, request: Request) -> Answer:
@@ -51,18 +49,12 @@ def tmpfile_(mount: Mount, request: Request) -> Answer:
 
 
 def _made(mount: Mount, fh: int, found: tuple[Node, StatLike]) -> Answer:
-    with _closed_on_error(mount, fh):
-        opened = _opened(mount, fh, mount.nodeids.of(found[0]))
-    return mount.told(found) + opened
-
-
-@contextmanager
-def _closed_on_error(mount: Mount, fh: int) -> Iterator[None]:
     try:
-        yield
+        opened = _opened(mount, fh, mount.nodeids.of(found[0]))
     except OSError:
         files.release(mount.union, fh)
         raise
+    return mount.told(found) + opened
 
 
 def _opened(mount: Mount, fh: int, nodeid: int) -> bytes:
