@@ -119,6 +119,16 @@ def test_reading_what_was_cut_off_and_grown_again_gives_zeros(make_union: MakeUn
         assert file.read() == (b"lower " * 17)[:100] + bytes(8092)
 
 
+def test_what_an_old_reader_asked_for_does_not_hinder_others_after_copy_up(make_union: MakeUnion, open_fds) -> None:
+    """The copy is opened for it without O_DIRECT, which would refuse ranges that aren't aligned."""
+    union = make_union(lambda lower: (lower / "file").write_text("old data " * 1000))
+    old = open_fds(union.top / "file", os.O_RDONLY | os.O_DIRECT)
+    with open(union.top / "file", "r+") as file:
+        file.write("new data " * 1000)
+    assert os.pread(old, 8, 9) == b"new data"
+    assert os.pread(old, 5, 4) == b"data "
+
+
 def test_direct_io_reads_and_writes_past_the_cache(make_union: MakeUnion, open_fds) -> None:
     union = make_union(lambda lower: (lower / "file").write_bytes(b"a" * 4 * BLOCK))
     fd = open_fds(union.top / "file", os.O_RDWR | os.O_DIRECT)

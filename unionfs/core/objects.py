@@ -11,6 +11,9 @@ from unionfs.core.override import Owner
 from unionfs.core.union import Union
 from unionfs.linux.at import At
 
+NOT_FOR_LAYER = os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_DIRECT | os.O_TRUNC
+"""Open flags that aren't passed to the layer's file: the kernel above has dealt with them, or positions its writes."""
+
 
 def locate(union: Union, node: Node) -> At:
     """Where the object that holds the metadata of `node` is. Valid until the next yield.
@@ -48,7 +51,7 @@ def reopened(node: File, place: At) -> dict[Handle, int]:
     try:
         for handle in node.handles:
             if not handle.is_upper:
-                opened[handle] = place.open(handle.flags & ~(os.O_CREAT | os.O_EXCL | os.O_TRUNC))
+                opened[handle] = place.open(handle.flags & ~NOT_FOR_LAYER)
     except OSError:
         close(opened)
         raise

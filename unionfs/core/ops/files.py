@@ -14,9 +14,6 @@ from unionfs.core.union import Union
 from unionfs.core.work import Steps, Work
 from unionfs.linux.at import At
 
-_NOT_FOR_US = os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_DIRECT | os.O_TRUNC
-"""Open flags that aren't passed to the layer's file: the kernel above has dealt with them, or positions its writes."""
-
 
 def open_file(union: Union, node: Node, flags: int, caller: Caller) -> Steps[int]:
     """Open a regular file and give its handle; opening for writing copies it up, O_TRUNC without its data.
@@ -34,7 +31,7 @@ def open_file(union: Union, node: Node, flags: int, caller: Caller) -> Steps[int
         finally:
             file.opens -= 1
     else:
-        fd = objects.locate_data(union, file).open(flags & ~_NOT_FOR_US)
+        fd = objects.locate_data(union, file).open(flags & ~objects.NOT_FOR_LAYER)
     handle = Handle(fd, file, flags, is_upper=file.is_upper, privileged=caller.uid == 0)
     fh = holding.add_handle(union, handle)
     if flags & os.O_TRUNC and handle.kill_priv:
@@ -47,7 +44,7 @@ def open_file(union: Union, node: Node, flags: int, caller: Caller) -> Steps[int
 
 
 def _open_for_writing(place: At, flags: int) -> int:
-    passed_on = flags & ~_NOT_FOR_US | flags & os.O_TRUNC
+    passed_on = flags & ~objects.NOT_FOR_LAYER | flags & os.O_TRUNC
     try:
         return place.open(passed_on)
     except PermissionError:
