@@ -13,11 +13,12 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
+from runtime.image.registry.answer import Answer
 from runtime.image.registry.challenge import Challenge, Scope, parse_scopes, union
 from runtime.image.registry.configuration import Endpoint
 from runtime.image.registry.credentials import Credential
 from runtime.image.registry.errors import Denied, Mismatch, Unreachable
-from runtime.image.registry.transport import Answer, Transport
+from runtime.image.registry.transport import Transport
 
 _LEAST_LIFE_S = 60
 _MARGIN_S = 5.0

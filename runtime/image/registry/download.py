@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from runtime.image.errors import Corrupt
 from runtime.image.media import Descriptor
+from runtime.image.registry.answer import Answer
 from runtime.image.registry.errors import Mismatch, Unreachable
 from runtime.image.registry.repository import Repository
-from runtime.image.registry.transport import Answer
 from runtime.image.store import ImageStore
 from runtime.image.store.blobs import BlobWriter
 

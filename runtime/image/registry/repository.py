@@ -9,11 +9,12 @@ from runtime.errors import one_line
 from runtime.image.digest import Digest, Verifier, of
 from runtime.image.errors import Corrupt
 from runtime.image.media import INDEXES, MANIFESTS, MOST_DOCUMENT_BYTES, Descriptor
+from runtime.image.registry.answer import Answer
 from runtime.image.registry.authority import Authority
 from runtime.image.registry.challenge import Scope, parse_challenges, repository_scope
 from runtime.image.registry.configuration import Endpoint
 from runtime.image.registry.errors import Absent, Denied, Mismatch, RegistryError, Unreachable
-from runtime.image.registry.transport import Answer, Body, Transport
+from runtime.image.registry.transport import Body, Transport
 
 ACCEPT = ", ".join((*MANIFESTS, *INDEXES))
 _MOST_SAID = 200

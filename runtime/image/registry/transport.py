@@ -6,21 +6,14 @@ to http, unless the user marked the very host as insecure; http is spoken only t
 
 import random
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
-from urllib3.exceptions import (
-    HTTPError,
-    NameResolutionError,
-    NewConnectionError,
-    ProxyError,
-    ReadTimeoutError,
-    SSLError,
-)
+from urllib3.exceptions import HTTPError, NewConnectionError, ProxyError, SSLError
 
+from runtime.image.registry.answer import Answer, reason, retry_after
 from runtime.image.registry.configuration import Configuration, Endpoint, is_loopback
 from runtime.image.registry.errors import Mismatch, NoConnection, NoTls, RegistryError, Unreachable
 from runtime.image.registry.trust import make_context
@@ -28,7 +21,6 @@ from runtime.image.registry.trust import make_context
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
 _MOST_REDIRECTS = 5
-_MOST_TEXT_BYTES = 1 << 20
 
 Body = bytes | Callable[[], Iterable[bytes]]
 """Bytes, or what makes the pieces anew for each attempt; then Content-Length is the caller's to give."""
@@ -46,54 +38,6 @@ class Patience(NamedTuple):
 
 class Stopped(RegistryError):
     """The work was called off, because another part of it failed."""
-
-
-class Answer:
-    """A response whose body hasn't been read yet. Close it."""
-
-    def __init__(self, response: urllib3.BaseHTTPResponse, url: str, foreign: bool) -> None:
-        self.status = response.status
-        self.url = url
-        self.foreign = foreign
-        """It came, by a redirect, from another host than the one asked."""
-        self._response = response
-
-    def header(self, name: str) -> str:
-        return self._response.headers.get(name, "") or ""
-
-    def headers(self, name: str) -> list[str]:
-        return list(self._response.headers.getlist(name))
-
-    def read(self, size: int = 1 << 18, /) -> bytes:
-        """The next piece, b"" at the end. Raises Unreachable when the connection breaks."""
-        try:
-            return self._response.read1(size)
-        except (HTTPError, OSError) as error:
-            raise Unreachable(f"{urlsplit(self.url).netloc}: {_reason(error)}") from None
-
-    def read_all(self, most: int = _MOST_TEXT_BYTES) -> bytes:
-        """The whole body, and close. Raises Mismatch if it is larger than `most` bytes, and Unreachable."""
-        try:
-            pieces, seen = [], 0
-            while piece := self.read():
-                seen += len(piece)
-                if seen > most:
-                    raise Mismatch(f"{urlsplit(self.url).netloc}: it sends more than the {most} bytes there may be")
-                pieces.append(piece)
-        finally:
-            self.close()
-        return b"".join(pieces)
-
-    def close(self) -> None:
-        """Give the connection back if the body is nearly over, otherwise drop it."""
-        try:
-            left = int(self.header("Content-Length") or 0) - self._response.tell()
-            if 0 <= left < _MOST_TEXT_BYTES:
-                self._response.drain_conn()
-        except (HTTPError, OSError, ValueError):
-            pass
-        self._response.close()
-        self._response.release_conn()
 
 
 class Transport:
@@ -156,18 +100,17 @@ class Transport:
             self._reached.add(host)
             if answer.status not in _PASSING or last:
                 return answer
-            wait = _retry_after(answer.header("Retry-After"))
-            reason = f"{host}: status {answer.status}"
+            wait = retry_after(answer)
             answer.close()
-            self.pause(attempt, reason, wait)
+            self.pause(attempt, f"{host}: status {answer.status}", wait)
         raise AssertionError("the last attempt returns or raises")
 
-    def pause(self, attempt: int, reason: str, wanted_s: float | None = None) -> None:
+    def pause(self, attempt: int, why: str, wanted_s: float | None = None) -> None:
         """Wait after the `attempt`-th failure, doubling. Raises Stopped; Unreachable if it is to be too long."""
         wait = self.patience.first_wait_s * 2 ** (attempt - 1) * random.uniform(0.75, 1.25)
         if wanted_s is not None:
             if wanted_s > self.patience.most_wait_s:
-                raise Unreachable(f"{reason}: it wants us to come back in {wanted_s:.0f} seconds")
+                raise Unreachable(f"{why}: it wants us to come back in {wanted_s:.0f} seconds")
             wait = max(wait, wanted_s)
         if self.stopped.wait(min(wait, self.patience.most_wait_s)):
             raise Stopped("the work was called off")
@@ -205,7 +148,7 @@ class Transport:
             raise self._unreachable(urlsplit(url).netloc, error) from None
 
     def _unreachable(self, host: str, error: Exception) -> RegistryError:
-        text = _reason(error)
+        text = reason(error)
         if isinstance(error, SSLError):
             if "CERTIFICATE_VERIFY_FAILED" in str(error) or "certificate" in text:
                 return Mismatch(
@@ -258,32 +201,3 @@ class Transport:
 def _origin(url: str) -> tuple[str, str, int]:
     parts = urlsplit(url)
     return parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-
-
-def _retry_after(text: str) -> float | None:
-    """Seconds, from a number or a date."""
-    if text.isdecimal():
-        return float(text)
-    if not text:
-        return None
-    from email.utils import parsedate_to_datetime
-
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except ValueError:
-        return None
-
-
-def _reason(error: Exception) -> str:
-    """In a few words; urllib3's own messages show objects and addresses."""
-    if isinstance(error, NameResolutionError):
-        return "there is no such host, or no name server answers"
-    if isinstance(error, NewConnectionError):
-        return str(error).rpartition("] ")[2].lower() or "no connection"
-    if isinstance(error, ProxyError):
-        return f"the proxy doesn't help: {error.original_error}"
-    if isinstance(error, ReadTimeoutError | TimeoutError | urllib3.exceptions.TimeoutError):
-        return "it stopped answering"
-    if isinstance(error, SSLError):
-        return str(error).partition("] ")[2].partition(" (_ssl")[0] or str(error)
-    return "the connection was cut"

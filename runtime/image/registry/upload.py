@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from runtime.image.media import Descriptor
+from runtime.image.registry.answer import Answer
 from runtime.image.registry.download import Report
 from runtime.image.registry.errors import RegistryError, Unreachable
 from runtime.image.registry.repository import Repository, Upload
-from runtime.image.registry.transport import Answer
 from runtime.image.store import ImageStore
 
 _PIECE_BYTES = 1 << 20
