@@ -175,3 +175,25 @@ def test_credentials_given_for_a_registry_do_not_go_to_its_mirrors(client: Clien
         client.succeeds("pull", "--creds=alice:secret", f"{origin.host}/t/image:1")
         assert mirror.asked("/manifests/")
         assert all("Authorization" not in request.headers for request in mirror.requests)
+
+
+def test_files_in_folders_go_before_the_main_file_and_later_ones_before_earlier(tmp_path: Path) -> None:
+    folder = tmp_path / ".config/containers"
+    (folder / "registries.conf.d").mkdir(parents=True)
+    names = {"registries.conf": "main", "registries.conf.d/10.conf": "ten", "registries.conf.d/20.conf": "twenty"}
+    for number, (name, location) in enumerate(names.items()):
+        also = f'[[registry]]\nprefix = "only{number}.example"\nlocation = "{location}.example"\n'
+        (folder / name).write_text(f'[[registry]]\nprefix = "all.example"\nlocation = "{location}.example"\n{also}')
+    configuration = load(environ={"HOME": str(tmp_path)})
+    wanted = ["all.example", "only0.example", "only1.example", "only2.example"]
+    found = [configuration.endpoints(parse_reference(f"{name}/x"))[0].host for name in wanted]
+    assert found == ["twenty.example", "main.example", "ten.example", "twenty.example"]
+
+
+def test_the_command_line_goes_before_the_configuration(tmp_path: Path) -> None:
+    file = tmp_path / "registries.conf"
+    file.write_text('[[registry]]\nlocation = "a.example"\ninsecure = true\n')
+    environ = {"CONTAINERS_REGISTRIES_CONF": str(file)}
+    assert load(None, environ).is_insecure("a.example")
+    assert not load(True, environ).is_insecure("a.example")
+    assert load(False, environ).is_insecure("b.example")
