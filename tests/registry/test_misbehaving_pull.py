@@ -134,7 +134,7 @@ def test_a_stalled_connection_is_given_up_and_resumed(client: Client, server: Mi
         server.ending.wait(60)
 
     server.when("GET", server.layers[0], stall, times=1)
-    pull(client, server, "--stall-timeout=0.5")
+    pull(client, server, "--stall-timeout=1")
     assert server.asked(server.layers[0])[-1].headers["Range"] == "bytes=70000-"
 
 
