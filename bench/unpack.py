@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from runtime.container.trees import remove_tree
+from runtime.trees import remove_tree
 
 _HOUSE = Path(__file__).resolve().parent.parent
 _SOURCES = ("usr/lib", "usr/bin", "usr/share")

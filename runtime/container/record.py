@@ -18,9 +18,9 @@ from contextlib import suppress
 from typing import Any
 
 from runtime.container.config import Config, from_json, to_json
-from runtime.container.trees import remove_tree
 from runtime.errors import SIGNALLED, Refusal
 from runtime.places import Places
+from runtime.trees import remove_tree
 from unionfs.linux.process import start_ticks
 
 SHORT_ID = 12

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from runtime.container.record import KILLED, SHORT_ID, Container, finish, named, names_in
-from runtime.container.trees import remove_tree
 from runtime.errors import Refusal
 from runtime.places import Places
+from runtime.trees import remove_tree
 
 _SKELETON_DIRECTORIES = ("proc", "sys", "dev", "etc")
 _SKELETON_FILES = ("etc/hostname", "etc/hosts", "etc/resolv.conf")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.container.trees import remove_tree
+from runtime.trees import remove_tree
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.container.trees import remove_tree
+from runtime.trees import remove_tree
 from tests.image_store.layouts import archive, make_layout, member
 from tests.support import needs
 

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from runtime.container.trees import remove_tree
 from runtime.image.errors import Corrupt
 from runtime.image.tar.acl import from_text
 from runtime.image.tar.limits import Limits
@@ -29,6 +28,7 @@ from runtime.image.tar.members import (
 from runtime.image.tar.reader import TarReader
 from runtime.image.tar.unpack import unpack
 from runtime.image.tar.writer import TarWriter
+from runtime.trees import remove_tree
 from tests.image_store.hostile import corpus
 from tests.image_store.layouts import archive, member
 from tests.support import needs

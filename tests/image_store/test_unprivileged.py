@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.container.trees import remove_tree
 from runtime.image.tar.unpack import unpack
+from runtime.trees import remove_tree
 from tests.image_store.layouts import archive, member
 from tests.support import needs
 from tests.support.mounts import MountFactory

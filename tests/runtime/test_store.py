@@ -9,9 +9,9 @@ import pytest
 from runtime.container.config import Config, Tmpfs, Volume
 from runtime.container.record import Container, finish
 from runtime.container.store import Store
-from runtime.container.trees import remove_tree
 from runtime.errors import Refusal
 from runtime.places import Places
+from runtime.trees import remove_tree
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
-"""runtime.container.trees: removal of what strangers made."""
+"""runtime.trees: removal of what strangers made."""
 
 import os
 import resource
 from pathlib import Path
 
-from runtime.container.trees import remove_tree
+from runtime.trees import remove_tree
 
 
 def test_nothing_happens_if_it_is_absent(tmp_path: Path) -> None:

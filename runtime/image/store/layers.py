@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
-from runtime.container.trees import remove_tree
 from runtime.image.digest import Digest, chain_ids
 from runtime.image.errors import Corrupt
 from runtime.image.media import Descriptor, layer_compression
@@ -20,6 +19,7 @@ from runtime.image.store.locks import open_locked
 from runtime.image.tar.limits import DEFAULT_LIMITS, Limits
 from runtime.image.tar.streams import Expanded
 from runtime.image.tar.unpack import Unpacked, unpack
+from runtime.trees import remove_tree
 from unionfs.core.dialect import TRUSTED, any_dialect
 from unionfs.linux.at import At
 

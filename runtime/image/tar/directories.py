@@ -5,9 +5,9 @@ import os
 import stat
 from collections import OrderedDict
 
-from runtime.container.trees import remove_tree
 from runtime.image.errors import Corrupt
 from runtime.image.tar.names import check_directories, show
+from runtime.trees import remove_tree
 from unionfs.linux.fsops import RESOLVE_BENEATH, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY
