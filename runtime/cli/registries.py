@@ -50,7 +50,7 @@ def pull(arguments: list[str], places: Places) -> int:
     from runtime.image.registry.registries import Registries
     from runtime.image.store import ImageStore
 
-    reference = parse_reference(options.words[0])
+    reference = parse_reference(options.words[0].removeprefix("docker://"))
     platform = parse_platform(options.one("platform")) if options.one("platform") else None
     registries = Registries(_access(options))
     store = ImageStore(places)

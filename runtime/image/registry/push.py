@@ -3,7 +3,7 @@
 from functools import partial
 
 from runtime.image.digest import Digest
-from runtime.image.errors import Corrupt, Missing
+from runtime.image.errors import ImageError
 from runtime.image.media import Descriptor
 from runtime.image.reference import Reference, parse_reference
 from runtime.image.registry.crew import Crew
@@ -51,12 +51,12 @@ def _elsewhere(store: ImageStore, reference: Reference) -> dict[Digest, str]:
     """For each blob, another repository of the same registry that should have it, going by the names here."""
     found: dict[Digest, str] = {}
     for image in store.images():
-        names = [parse_reference(name) for name in image.names]
-        paths = [name.path for name in names if name.domain == reference.domain and name.path != reference.path]
-        if not paths:
-            continue
         try:
+            names = [parse_reference(name) for name in image.names]
+            paths = [name.path for name in names if name.domain == reference.domain and name.path != reference.path]
+            if not paths:
+                continue
             found.update({blob.digest: paths[0] for blob in (*image.manifest().layers, image.manifest().config)})
-        except (Missing, Corrupt):
+        except ImageError:  # damaged, or a name that others gave it in the layout
             continue
     return found
