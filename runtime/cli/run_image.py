@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from runtime.cli.options import Parsed
 from runtime.errors import FAILURE, Refusal, UsageError
-from runtime.image.archive.load import Wanted, load
 from runtime.image.errors import ImageError, Missing
 from runtime.image.platform import Platform, parse_platform
 from runtime.image.reference import Reference, parse_reference
@@ -100,6 +99,8 @@ def _check(image: Image, name: str, platform: Platform | None) -> Image:
 def _load(store: ImageStore, text: str, platform: Platform | None) -> Image:
     """`PATH[:TAG]`; a path may have colons if a tag follows."""
     import os
+
+    from runtime.image.archive.load import Wanted, load
 
     path, _, tag = ("", "", "") if os.path.exists(text) else text.partition(":")
     while path and not os.path.exists(path) and ":" in tag:

@@ -11,7 +11,8 @@ import pytest
 from runtime.image.archive.load import load
 from runtime.image.tar.limits import Limits
 from runtime.image.tar.streams import Expanded, sniff
-from runtime.image.tar.unpack import Unpacked, unpack
+from runtime.image.tar.unpack import unpack
+from runtime.image.tar.unpacked import Unpacked
 from tests.image_store.layouts import make_layout, make_store
 from tests.support import needs
 from tests.support.image import Image

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from runtime.image.errors import Corrupt
 from runtime.image.tar.names import show
-from runtime.image.tar.unpack import Unpacked
+from runtime.image.tar.unpacked import Unpacked
 from unionfs.core import inodes
 from unionfs.core.model import Caller, SetAttr
 from unionfs.core.opening import open_union

@@ -4,6 +4,8 @@
                               needs     what it doesn't hold itself, if there is any (JSON of tar.unpack.Unpacked)
     ROOT/layers/chain-ALGORITHM-HEX/    what lies over a layer that needs something, by its chain id: see completion.py
     ROOT/drafts/NAME                    a layer being unpacked; NAME.lock is held meanwhile
+
+This module is on the way to a container's first instruction: what only unpacking needs is imported by it alone.
 """
 
 import json
@@ -14,11 +16,9 @@ from typing import BinaryIO
 from runtime.image.digest import Digest, chain_ids
 from runtime.image.errors import Corrupt
 from runtime.image.media import Descriptor, layer_compression
-from runtime.image.store.completion import complete
 from runtime.image.store.locks import open_locked
 from runtime.image.tar.limits import DEFAULT_LIMITS, Limits
-from runtime.image.tar.streams import Expanded
-from runtime.image.tar.unpack import Unpacked, unpack
+from runtime.image.tar.unpacked import Unpacked
 from runtime.trees import remove_tree
 from unionfs.core.dialect import TRUSTED, any_dialect
 from unionfs.linux.at import At
@@ -90,8 +90,13 @@ class Layers:
                 os.unlink(path)
 
     def _completed(self, chain_id: Digest, stack: list[str], needs: Unpacked) -> list[str]:
+        def fill(draft: str) -> None:
+            from runtime.image.store.completion import complete
+
+            complete(draft, stack, needs)
+
         name = _CHAIN + _name(chain_id)
-        self._build(name, lambda draft: complete(draft, stack, needs))
+        self._build(name, fill)
         path = f"{self.directory}/{name}/diff"
         return [path] if os.listdir(path) else []
 
@@ -120,6 +125,9 @@ class Layers:
             os.close(lock)
 
     def _unpack_into(self, draft: str, blob: BinaryIO, compression: str, diff_id: Digest) -> None:
+        from runtime.image.tar.streams import Expanded
+        from runtime.image.tar.unpack import unpack
+
         root = os.open(f"{draft}/diff", _DIRECTORY)
         try:
             with Expanded(blob, compression, self._limits, algorithm=diff_id.algorithm) as stream:

@@ -10,7 +10,6 @@ import errno
 import os
 import stat
 from collections.abc import Callable
-from typing import NamedTuple
 
 from runtime.image.errors import Corrupt
 from runtime.image.tar.directories import Directories, remove
@@ -19,6 +18,7 @@ from runtime.image.tar.members import BLOCK, CHAR, DIRECTORY, FIFO, FILE, LINK, 
 from runtime.image.tar.names import Place, is_of_aufs, place_of, show, whiteout_of
 from runtime.image.tar.owners import Owners, owners_here
 from runtime.image.tar.reader import TarReader
+from runtime.image.tar.unpacked import Unpacked
 from unionfs.core.dialect import OPAQUE, TRUSTED, USER
 from unionfs.core.override import HIDDEN
 from unionfs.linux.at import At
@@ -29,16 +29,6 @@ _INHERITED = b"system.posix_acl_default"
 """What is made in a directory that has it gets an ACL: it comes last, too."""
 _MOST_ID = (1 << 32) - 2
 _NODES = (CHAR, BLOCK, FIFO)
-
-
-class Unpacked(NamedTuple):
-    """What a layer doesn't hold itself and needs the ones below for."""
-
-    implied: list[bytes]
-    """Directories of which it has the content, not the attributes; the root is b""."""
-    links: list[tuple[bytes, bytes]]
-    """(name, target) of hard links to files of lower layers."""
-    members: int
 
 
 def unpack(
