@@ -20,6 +20,7 @@ from tests.image_store.layouts import archive, load_layers, make_layout, make_st
 from tests.support import needs
 
 pytestmark = needs.root
+INDEX = "application/vnd.oci.image.index.v1+json"
 HOUSE = Path(__file__).resolve().parent.parent.parent
 
 
@@ -99,6 +100,25 @@ def test_layers_are_shared_and_counted(tmp_path: Path) -> None:
     store.collect(set())
     assert os.listdir(tmp_path / "root/layers") == []
     assert files_below(tmp_path / "root/images/blobs") == []
+
+
+def test_what_others_put_into_the_layout_is_kept(tmp_path: Path) -> None:
+    needs.commands("skopeo")
+    store, image = load_layers(tmp_path, *layers())
+    foreign = make_layout(tmp_path / "foreign", layers(2), name="x")
+    entry = json.loads((foreign / "index.json").read_text())["manifests"][0]
+    del entry["annotations"]
+    index = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]}).encode()
+    (foreign / "blobs/sha256" / of(index).hex).write_bytes(index)
+    named = {"mediaType": INDEX, "digest": str(of(index)), "size": len(index),
+             "annotations": {"org.opencontainers.image.ref.name": "x"}}  # fmt: skip
+    (foreign / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [named]}))
+    copy = ["skopeo", "copy", "-q", "--all", f"oci:{foreign}:x", f"oci:{store.directory}:theirs"]
+    subprocess.run(copy, check=True, capture_output=True)
+    assert store.collect(set()) == 0
+    again = ["skopeo", "copy", "-q", "--all", f"oci:{store.directory}:theirs", f"oci:{tmp_path}/again:x"]
+    subprocess.run(again, check=True, capture_output=True)
+    assert store.resolve("example.org/test:1").id == image.id
 
 
 def test_nothing_is_collected_while_somebody_adds(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from runtime.image.digest import Digest, VerifyingReader
 from runtime.image.errors import Corrupt, ImageError, Missing
-from runtime.image.media import MOST_DOCUMENT_BYTES, Descriptor, Json
+from runtime.image.media import MOST_DOCUMENT_BYTES, Descriptor, Index, Json, parse_config, parse_document
 from runtime.image.reference import Reference, parse_reference
 from runtime.image.store import layout
 from runtime.image.store.blobs import Blobs, BlobWriter
@@ -161,20 +161,27 @@ class ImageStore:
             return freed + self._blobs.delete_partials()
 
     def _needed(self) -> tuple[set[str], list[list[Digest]]]:
-        """Digests of the blobs, and diff ids of the layers, of every image."""
-        blobs: set[str] = set()
-        diff_ids = []
-        for entry in layout.read_index(self.directory).raw["manifests"]:
-            blobs.add(str(entry.get("digest")))
-        for image in self.images():
-            try:
-                manifest = image.manifest()
-                blobs.add(str(manifest.config.digest))
-                blobs.update(str(layer.digest) for layer in manifest.layers)
-                diff_ids.append(image.config().diff_ids)
-            except (Corrupt, Missing):  # it keeps what is known of it; its owner may pull it again
-                continue
+        """Digests of the blobs, and diff ids of the layers, of every image; and all that others put into the layout."""
+        index = layout.read_index(self.directory)
+        blobs = {str(entry.get("digest")) for entry in index.raw["manifests"]}
+        diff_ids: list[list[Digest]] = []
+        for entry in index.manifests:
+            self._keep(entry, blobs, diff_ids)
         return blobs, diff_ids
+
+    def _keep(self, entry: Descriptor, blobs: set[str], diff_ids: list[list[Digest]]) -> None:
+        """Add what a manifest or an index needs, as far as it is here."""
+        blobs.add(str(entry.digest))
+        try:
+            document = parse_document(self.read_document(entry), entry.media_type)
+            if isinstance(document, Index):
+                for child in document.manifests:
+                    self._keep(child, blobs, diff_ids)
+                return
+            blobs.update(str(blob.digest) for blob in (document.config, *document.layers))
+            diff_ids.append(parse_config(self.read_document(document.config)).diff_ids)
+        except (Corrupt, Missing):  # its owner may fetch it again
+            return
 
     def _by_name(self, images: list[Image], text: str) -> Image | None:
         try:
