@@ -36,9 +36,9 @@ class Crew:
             for kind, count in self._threads.items()
             for _ in range(count)
         ]
-        for worker in workers:
-            worker.start()
         try:
+            for worker in workers:
+                worker.start()
             for worker in workers:
                 worker.join()
         except BaseException:
