@@ -351,7 +351,8 @@ def _send_then_wait(handler: Handler, after: int) -> None:
 
 
 def _start(client: Client, server: Misbehaving) -> "subprocess.Popen[bytes]":
-    argv = client.argv("pull", f"{server.host}/t/image:1")
+    # a shell without job control has what it runs in the background ignore SIGINT, and so would the pull
+    argv = ["env", "--default-signal=INT", *client.argv("pull", f"{server.host}/t/image:1")]
     null = subprocess.DEVNULL
     return subprocess.Popen(argv, env=client.environ(), stdin=null, stdout=null, stderr=null)
 
