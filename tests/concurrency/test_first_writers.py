@@ -50,7 +50,7 @@ def check_cells(path: Path) -> None:
 
 @pytest.mark.parametrize("options", ["", "metacopy=on", "volatile"])
 def test_first_writers_make_one_copy(tmp_path, lowers, union_mount, options):
-    """Also when half of them come by another hard link of the file."""
+    """Rule 35. Also when half of them come by another hard link of the file."""
     mounted = union_mount(lowers, tmp_path / "upper", options=options)
     numbers = [os.stat(mounted.path / f"deep/er/{number}-a").st_ino for number in range(ROUNDS)]
     barrier = Barrier(PROCESSES)
@@ -75,7 +75,7 @@ def test_first_writers_make_one_copy(tmp_path, lowers, union_mount, options):
 
 
 def test_readers_see_the_old_file_or_the_new_one(tmp_path, lowers, union_mount):
-    """While it is copied up, and cut to nothing and written anew by renaming."""
+    """Rule 33. While it is copied up, and cut to nothing and written anew by renaming."""
     mounted = union_mount(lowers, tmp_path / "upper")
     barrier = Barrier(PROCESSES)
 
@@ -99,7 +99,7 @@ def test_readers_see_the_old_file_or_the_new_one(tmp_path, lowers, union_mount):
 
 @pytest.mark.parametrize("verb", ["open", "chmod", "rename", "unlink"])
 def test_one_of_many_renamers_wins(tmp_path, lowers, union_mount, verb):
-    """The file that all rename to a name of their own, while it is copied up, is where one of them put it."""
+    """Rule 65. The file that all rename to a name of their own, while it is copied up, is where one of them put it."""
     mounted = union_mount(lowers, tmp_path / "upper")
     barrier = Barrier(PROCESSES)
 

@@ -234,6 +234,7 @@ VERBS: dict[str, Callable[[Path], object]] = {
 def test_a_full_upper_changes_nothing_and_works_again_when_there_is_space(
     tmp_path, lower, union_mount, overlay_mount, small_disk, verb
 ):
+    """Rule 34."""
     mounted = union_mount([lower], small_disk / "upper", workdir=small_disk / "work")
     before = with_plain_links(snapshot(mounted.path))
     filler = _filled(small_disk)

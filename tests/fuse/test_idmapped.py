@@ -79,6 +79,7 @@ def fill(lower: Path) -> None:
 
 
 def test_owners_are_shown_and_kept_through_the_map(make_union: MakeUnion, public_path: Path) -> None:
+    """Rule 82."""
     union = make_union(fill)
     with mapped(union.top, public_path / "mapped") as top:
         assert ((top / "file").stat().st_uid, (top / "file").stat().st_gid) == (FIRST + 5, FIRST + 6)

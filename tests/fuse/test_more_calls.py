@@ -85,6 +85,7 @@ def test_a_hole_punched_is_seen_by_who_reads_through_the_cache(make_union: MakeU
 
 @pytest.mark.parametrize("flags", [os.O_WRONLY, os.O_RDWR])
 def test_ranges_are_copied_by_the_layers_filesystem(make_union: MakeUnion, open_fds, flags: int) -> None:
+    """Rule 92."""
     union = make_union(fill, "debug")
     source, target = open_fds(union.top / "file"), open_fds(union.top / "new", flags | os.O_CREAT)
     with union.requests() as counted:
@@ -94,6 +95,7 @@ def test_ranges_are_copied_by_the_layers_filesystem(make_union: MakeUnion, open_
 
 
 def test_a_file_without_name_gets_one(make_union: MakeUnion) -> None:
+    """Rule 91."""
     union = make_union(fill)
     fd = os.open(union.top / "dir", os.O_TMPFILE | os.O_RDWR, 0o600)
     try:
@@ -135,6 +137,7 @@ def test_time_of_birth(make_union: MakeUnion) -> None:
 
 
 def test_inode_flags(make_union: MakeUnion, open_fds) -> None:
+    """Rule 43."""
     union = make_union(fill)
     for name in ("file", "dir"):
         fd = open_fds(union.top / name)

@@ -100,6 +100,7 @@ def test_a_workdir_on_another_filesystem(stage: Stage) -> None:
 
 
 def test_an_upper_that_is_mounted_already(stage: Stage) -> None:
+    """Rule 86."""
     (stage.top / "second").mkdir()
     stage.mount("-o", stage.options, str(stage.point))
     result = stage.run("-o", stage.options, str(stage.top / "second"))

@@ -111,6 +111,7 @@ def test_500_layers(stage: Stage) -> None:
     "name", ["co:lon", "com,ma", "new\nline", "back\\slash", "sp ace", '"quotes"', "\udcff\udcfe", "end\\", "trailing:"]
 )
 def test_odd_paths(stage: Stage, name: str) -> None:
+    """Rule 96."""
     odd = stage.top / name
     odd.mkdir()
     make_layers(odd, ["a", "b"])

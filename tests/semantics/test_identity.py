@@ -6,10 +6,12 @@ import stat
 from tests.semantics.sidebyside import (
     TIMES,
     names,
+    outcome,
     put,
     run_beside,
 )
 from tests.support import needs
+from unionfs.linux import fsops
 
 pytestmark = [needs.root]
 
@@ -99,3 +101,16 @@ def test_70_links_of_directories(tmp_path):
         return [(root / name).stat().st_nlink for name in ("merged", "lower", "new", "new/one")]
 
     run_beside(tmp_path, build, act, ignore=TIMES)
+
+
+def test_73_there_are_no_file_handles(tmp_path):
+    """The mount can't be exported: nfs_export=off."""
+
+    def act(root):
+        top = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            return outcome(fsops.name_to_handle, top, b"file")
+        finally:
+            os.close(top)
+
+    run_beside(tmp_path, lambda layers: put(layers[1] / "file", "x"), act)

@@ -92,3 +92,20 @@ def test_53_deleted_open_files_go_on(tmp_path):
         return seen, names(root)
 
     run_beside(tmp_path, build, act, ignore=TIMES)
+
+
+def test_54_nothing_of_workdir_is_ever_visible(tmp_path):
+    """Nor can anything be reached there: names in it are looked up as any others."""
+
+    def build(layers):
+        put(layers[1] / "dir/file", "x" * 100_000)
+        os.link(layers[1] / "dir/file", layers[1] / "link")
+
+    def act(root):
+        (root / "link").chmod(0o600)
+        (root / "dir/file").unlink()
+        (root / "dir").rmdir()
+        seen = names(root)
+        return seen, [outcome(os.stat, root / name) for name in ("work", "index", "../work/index/x", "#1", "work/#1")]
+
+    run_beside(tmp_path, build, act, ignore=TIMES)
