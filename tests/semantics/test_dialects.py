@@ -101,6 +101,19 @@ def test_a_file_that_deletes_spares_what_is_beside_it(layers: list[Path], union_
     assert (root / "file").read_text() == "new"
 
 
+def test_a_wh_file_counts_on_the_way_of_a_redirect(layers: list[Path], union_mount) -> None:
+    """A directory of the root, deleted in a middle layer, made again above it, renamed in the uppermost."""
+    put(layers[3] / "dir/old", "x")
+    deleted(layers[2] / "dir")
+    put(layers[1] / "dir/new", "x")
+    put(layers[0] / "renamed/added", "x")
+    os.setxattr(layers[0] / "renamed", "trusted.overlay.redirect", b"/dir")
+    deleted(layers[0] / "dir")
+    root = union_mount(layers).path
+    assert names(root) == ["renamed"]
+    assert names(root / "renamed") == ["added", "new"]
+
+
 def test_marks_of_other_filesystems(tmp_path: Path, layers: list[Path], union_mount) -> None:
     for name in ("trusted", "user", "fuseoverlayfs"):
         put(layers[1] / name / "old", "x")

@@ -67,7 +67,7 @@ def find(
     queue = list(parts if holding is None else holding)
     while queue:
         part = queue.pop(0)
-        step = _follow(fds, dialect, part, below, is_bottom=part.layer.index == bottom)
+        step = _follow(fds, dialect, part, below, is_bottom=part.layer.index == bottom, more=bool(queue))
         if step.st is not None:
             if stat.S_ISDIR(step.st.st_mode):
                 if wants_data:
@@ -94,8 +94,13 @@ def find(
     return Found(*top, tuple(merged), data)
 
 
-def _follow(fds: DirFds, dialect: Dialect, part: DirPart, names: Sequence[bytes], *, is_bottom: bool) -> _Step:
-    """Follow `names` from the directory `part` of one layer. Kernel: ovl_lookup_layer(), ovl_lookup_single()."""
+def _follow(
+    fds: DirFds, dialect: Dialect, part: DirPart, names: Sequence[bytes], *, is_bottom: bool, more: bool
+) -> _Step:
+    """Follow `names` from the directory `part` of one layer; `more`: layers below it are still to be asked.
+
+    Kernel: ovl_lookup_layer(), ovl_lookup_single().
+    """
     below = names
     from_root = stop = False
     last = len(names) - 1
@@ -104,8 +109,7 @@ def _follow(fds: DirFds, dialect: Dialect, part: DirPart, names: Sequence[bytes]
         place = At(fd, name)
         st = _stat(place)
         if st is None:
-            # `.wh.` names count on the way to a redirect; for a plain name the index has seen them
-            stop = stop or (last > 0 and dialect.wh_names and _is_deleted(fd, name))
+            stop = stop or (more and dialect.wh_names and _is_deleted(fd, name))
             return _Step(None, part, None, below, from_root, stop)
         if not stat.S_ISDIR(st.st_mode):
             if depth < last or part.is_whiteout(place, st, dialect):
