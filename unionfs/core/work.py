@@ -4,6 +4,7 @@ Whoever drives the generator decides where the step runs: in place (`run_inline`
 go on. State may have changed whenever a `yield` returns: the code after it looks again.
 """
 
+import os
 from collections.abc import Callable, Generator
 from typing import TypeVar
 
@@ -28,6 +29,19 @@ class Work:
         stop get that at their yield. Others that waited too are resumed after them as if it had run; they look."""
         self.done = False
         """Set by the generator that used the result first, for the others that waited."""
+
+
+def syncing(fd: int, datasync: bool) -> Work:
+    """The step of fsync(2) or fdatasync(2) on `fd`, which it closes."""
+    sync = os.fdatasync if datasync else os.fsync
+
+    def run() -> None:
+        try:
+            sync(fd)
+        finally:
+            os.close(fd)
+
+    return Work(run)
 
 
 Steps = Generator[Work, None, T]

@@ -11,7 +11,7 @@ from unionfs.core import copyup, holding, objects, privileges
 from unionfs.core.inodes import File, Handle, Node
 from unionfs.core.model import Caller
 from unionfs.core.union import Union
-from unionfs.core.work import Steps, Work
+from unionfs.core.work import Steps, syncing
 from unionfs.linux.at import At
 
 
@@ -77,16 +77,7 @@ def fsync(union: Union, fh: int, datasync: bool) -> Steps[None]:
     handle = union.handles[fh]
     if not handle.is_upper or union.options.volatile:
         return
-    fd = os.dup(handle.fd)  # the handle may be released meanwhile
-    sync = os.fdatasync if datasync else os.fsync
-
-    def run() -> None:
-        try:
-            sync(fd)
-        finally:
-            os.close(fd)
-
-    yield Work(run)
+    yield syncing(os.dup(handle.fd), datasync)  # the handle may be released meanwhile
 
 
 def kill_priv(union: Union, handle: Handle) -> None:

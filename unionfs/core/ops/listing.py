@@ -7,7 +7,7 @@ from unionfs.core import checks, holding, objects, tree
 from unionfs.core.inodes import Dir, DirHandle, Node
 from unionfs.core.model import StatLike
 from unionfs.core.union import Union
-from unionfs.core.work import Steps, Work
+from unionfs.core.work import Steps, syncing
 from unionfs.linux.at import At
 
 
@@ -69,13 +69,4 @@ def fsync(union: Union, node: Dir, datasync: bool) -> Steps[None]:
     part = node.upper
     if part is None or union.options.volatile:
         return
-    fd = At(union.fds.fd(part), b".").open(os.O_RDONLY | os.O_DIRECTORY)
-    sync = os.fdatasync if datasync else os.fsync
-
-    def run() -> None:
-        try:
-            sync(fd)
-        finally:
-            os.close(fd)
-
-    yield Work(run)
+    yield syncing(At(union.fds.fd(part), b".").open(os.O_RDONLY | os.O_DIRECTORY), datasync)
