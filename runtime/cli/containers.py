@@ -2,12 +2,13 @@
 
 import os
 import sys
-import time
+from typing import Any
 
 from runtime.cli.options import HELP, Option, parse, usage
+from runtime.cli.tables import print_table, span_text
 from runtime.container.record import SHORT_ID, Container
 from runtime.container.store import Store, skeleton
-from runtime.errors import Refusal, UsageError, describe, one_line
+from runtime.errors import Refusal, UsageError, describe
 from runtime.places import Places
 
 _PS = (
@@ -17,7 +18,6 @@ _PS = (
 )
 _RM = (Option("force", "end it first if it runs; don't complain if there is none", "f"),)
 _COMMAND_WIDTH = 20
-_UNITS = (("second", 60), ("minute", 60), ("hour", 24), ("day", 7), ("week", 52), ("year", 10**9))
 
 
 def ps(arguments: list[str], places: Places) -> int:
@@ -42,7 +42,7 @@ def ps(arguments: list[str], places: Places) -> int:
     if options.on("quiet"):
         print("".join(f"{row[0]}\n" for row in rows), end="")
     else:
-        _print_table([("CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "NAMES"), *rows])
+        print_table([("CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "NAMES"), *rows])
     return 0
 
 
@@ -115,35 +115,18 @@ def _row(container: Container, full: bool) -> tuple[str, ...]:
         command = command[: _COMMAND_WIDTH - 1] + "…"
     return (
         container.id if full else container.id[:SHORT_ID],
-        one_line(config.image),
-        f'"{one_line(command)}"',
-        _ago(config.created_s),
+        config.image,
+        f'"{command}"',
+        f"{span_text(config.created_s)} ago",
         _status(state),
         config.name,
     )
 
 
-def _status(state: dict[str, object]) -> str:
+def _status(state: dict[str, Any]) -> str:
     """As Docker says it."""
     if state["status"] == "running":
-        return f"Up {_ago(state['started_s'], '')}"
+        return f"Up {span_text(state['started_s'])}"
     if state["status"] == "created":
         return "Created"
-    return f"Exited ({state['exit_code']}) {_ago(state['finished_s'])}"
-
-
-def _ago(moment_s: object, suffix: str = " ago") -> str:
-    assert isinstance(moment_s, float)
-    count = max(0, int(time.time() - moment_s))
-    units = iter(_UNITS)
-    unit, size = next(units)
-    while count >= size:
-        count //= size
-        unit, size = next(units)
-    return f"{count} {unit}{'' if count == 1 else 's'}{suffix}"
-
-
-def _print_table(rows: list[tuple[str, ...]]) -> None:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        print("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    return f"Exited ({state['exit_code']}) {span_text(state['finished_s'])} ago"

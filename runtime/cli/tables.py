@@ -6,7 +6,17 @@ from collections.abc import Sequence
 
 from runtime.errors import one_line
 
-_UNITS = (("second", 60), ("minute", 60), ("hour", 24), ("day", 7), ("week", 52), ("year", 10**9))
+_HOUR_S, _DAY_S = 3600, 86400
+_SPANS = (
+    (60, 1, "second"),
+    (_HOUR_S, 60, "minute"),
+    (2 * _DAY_S, _HOUR_S, "hour"),
+    (14 * _DAY_S, _DAY_S, "day"),
+    (60 * _DAY_S, 7 * _DAY_S, "week"),
+    (730 * _DAY_S, 30 * _DAY_S, "month"),
+    (float("inf"), 365 * _DAY_S, "year"),
+)
+"""As Docker counts: (seconds below which it is so, seconds of one, its name)."""
 _SIZES = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -28,16 +38,17 @@ def size_text(size: int) -> str:
     return f"{value:.3g}{_SIZES[-1]}"
 
 
+def span_text(moment_s: float) -> str:
+    """How much time has gone by since a moment of this machine's clock."""
+    seconds = max(0, int(time.time() - moment_s))
+    size, name = next((size, name) for limit, size, name in _SPANS if seconds < limit)
+    count = seconds // size
+    return f"{count} {name}{'' if count == 1 else 's'}"
+
+
 def ago(moment: object) -> str:
     """How long ago a time of an image was; N/A if it has none."""
     try:
-        seconds = datetime.datetime.fromisoformat(str(moment)).timestamp()
+        return f"{span_text(datetime.datetime.fromisoformat(str(moment)).timestamp())} ago"
     except ValueError:
         return "N/A"
-    count = max(0, int(time.time() - seconds))
-    units = iter(_UNITS)
-    unit, size = next(units)
-    while count >= size:
-        count //= size
-        unit, size = next(units)
-    return f"{count} {unit}{'' if count == 1 else 's'} ago"
