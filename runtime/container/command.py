@@ -15,10 +15,10 @@ from runtime.container.progress import send_failure
 from runtime.container.users import User
 from runtime.errors import FAILURE, NOT_EXECUTABLE, NOT_FOUND, Refusal, describe
 from unionfs.linux.capset import Caps, capset
+from unionfs.linux.descriptors import close_all_but
 from unionfs.linux.fsops import RESOLVE_NO_MAGICLINKS, openat2
 
 _AT_FDCWD = -100
-_MOST = 2**31 - 1
 _MOST_INTERPRETERS = 5  # as the kernel's own limit
 _HEADER_BYTES = 256  # BINPRM_BUF_SIZE
 
@@ -38,8 +38,7 @@ def run(command: Command, stdio: tuple[int, int, int], errors: int) -> NoReturn:
     """Become `command`, or write to `errors` (close-on-exec) why not and exit."""
     try:
         _take_stdio(command, stdio)
-        os.closerange(3, errors)
-        os.closerange(errors + 1, _MOST)
+        close_all_but((0, 1, 2, errors))
         signals.reset()
         _change_directory(command.workdir)
         path = _find(command)

@@ -9,12 +9,12 @@ from typing import NamedTuple, NoReturn
 
 from runtime.container import signals
 from runtime.container.config import Config
-from runtime.container.descriptors import close_all_but
 from runtime.container.progress import send_failure
 from runtime.container.record import KILLED, Container, finish
 from runtime.container.store import skeleton
 from runtime.errors import FAILURE, describe
 from unionfs.linux import process
+from unionfs.linux.descriptors import close_all_but
 
 
 class DriverJob(NamedTuple):

@@ -14,12 +14,12 @@ from typing import NamedTuple, NoReturn
 from runtime.container import capabilities, console, network, progress, rootfs, users
 from runtime.container.command import Command, run
 from runtime.container.config import Config
-from runtime.container.descriptors import close_all_but
 from runtime.container.inroot import open_target
 from runtime.errors import FAILURE, SIGNALLED, Refusal, describe
 from unionfs.fuse.kernel import detached_mount
 from unionfs.linux import mounts, process
 from unionfs.linux.capset import Caps, capset
+from unionfs.linux.descriptors import close_all_but, point_at_null
 
 _NAMESPACES = process.CLONE_NEWNS | process.CLONE_NEWUTS | process.CLONE_NEWIPC
 _HOST_FILE_BYTES = 1 << 16
@@ -179,10 +179,8 @@ def _fork_command(job: Job, command: Command) -> int:
         status, _, message = failure.partition(b" ")
         raise Refusal(message.decode(errors="replace").strip(), int(status))
     progress.send_started(job.progress)
-    null = os.open(b"/dev/null", os.O_RDWR)
-    for fd in (0, 1, 2):
-        os.dup2(null, fd)
-    os.closerange(3, 2**31 - 1)
+    point_at_null(0, 1, 2)
+    close_all_but((0, 1, 2))
     return pid
 
 

@@ -22,7 +22,6 @@ from typing import NamedTuple, NoReturn
 from runtime.container import driver, signals
 from runtime.container.config import Config
 from runtime.container.console import Settings, restore
-from runtime.container.descriptors import close_all_but, point_at_null
 from runtime.container.driver import DriverJob
 from runtime.container.progress import Failure, Progress, send_failure
 from runtime.container.record import Container, finish
@@ -30,6 +29,7 @@ from runtime.container.relay import Loop
 from runtime.errors import FAILURE, SIGNALLED, describe
 from unionfs.fuse.kernel import open_device
 from unionfs.linux import process
+from unionfs.linux.descriptors import close_all_but, point_at_null
 
 _DRIVER_ENDS_WITHIN_MS = 10_000
 """An unmounted driver has only to close its files; one that takes longer hangs."""

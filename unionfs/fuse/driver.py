@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from unionfs.core import volatile
 from unionfs.fuse import kernel
 from unionfs.fuse.mounting import Connection, Settings
+from unionfs.linux.descriptors import close_all_but, point_at_null
 
 _SYSLOG = "/dev/log"
-_MOST = 2**31 - 1
 
 
 def fork_driver(connection: Connection, settings: Settings) -> int:
@@ -62,15 +62,8 @@ def detach(keep: Iterable[int]) -> None:
     """Leave session, working directory, stdio and all descriptors but `keep` of whoever started this process."""
     os.setsid()
     os.chdir("/")
-    null = os.open(os.devnull, os.O_RDWR)
-    for fd in (0, 1, 2):
-        os.dup2(null, fd)
-    os.close(null)
-    first = 3
-    for fd in sorted(set(keep)):
-        os.closerange(first, fd)
-        first = fd + 1
-    os.closerange(first, _MOST)
+    point_at_null(0, 1, 2)
+    close_all_but([0, 1, 2, *keep])
 
 
 def log_to(*, detached: bool, debug: bool = False) -> None:
