@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.support import needs
-from tests.support.image import BuildError, Image, debian_image
+from tests.support.debian import BuildError
+from tests.support.image import Image, debian_image
 from tests.support.mounts import MountFactory, mount_overlay, mount_union
 from unionfs.linux import mounts, process
 
