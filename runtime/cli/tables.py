@@ -1,8 +1,9 @@
 """How lists, times and sizes are shown."""
 
 import datetime
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from runtime.errors import one_line
 
@@ -18,6 +19,41 @@ _SPANS = (
 )
 """As Docker counts: (seconds below which it is so, seconds of one, its name)."""
 _SIZES = ("B", "kB", "MB", "GB", "TB")
+
+
+def print_rows(
+    rows: Sequence[Mapping[str, object]], columns: Sequence[tuple[str, str]], form: str = "", fields: Sequence[str] = ()
+) -> None:
+    """Rows as `--format` says: a table of `columns` (head, field), of those a template names, `json`, or a template.
+
+    `fields` are those that rows have besides, so that a mistake in a template is found without rows, too.
+    Raises UsageError: the template isn't one, or names what rows haven't.
+    """
+    if form in ("", "table"):
+        print_table([tuple(head for head, _ in columns), *(tuple(str(row[key]) for _, key in columns) for row in rows)])
+    elif form in ("json", "{{json .}}"):
+        _print_formatted(rows, {}, "{{json .}}")
+    else:
+        _print_formatted(rows, {key: _head(key) for key in fields} | {key: head for head, key in columns}, form)
+
+
+def _print_formatted(rows: Sequence[Mapping[str, object]], heads: Mapping[str, str], form: str) -> None:
+    from runtime.cli.template import Template
+
+    words = form.removeprefix("table ")
+    template = Template(words)
+    lines = [template.render(row) for row in (heads, *rows)]
+    if words == form:
+        print("".join(f"{line}\n" for line in lines[1:]), end="")
+        return
+    cells = [line.split("\t") for line in lines]
+    width = max(map(len, cells))
+    print_table([tuple(row + [""] * (width - len(row))) for row in cells])
+
+
+def _head(field: str) -> str:
+    """CreatedAt: CREATED AT."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", field).upper()
 
 
 def print_table(rows: Sequence[tuple[str, ...]]) -> None:
