@@ -47,8 +47,9 @@ def make_layout(
     config: dict[str, Any] | None = None,
     name: str = "example.org/test:1",
     change_manifest: Callable[[dict[str, Any]], None] = lambda manifest: None,
+    **fields: Any,
 ) -> Path:
-    """An OCI layout with one image."""
+    """An OCI layout with one image; `fields` are further ones of its configuration."""
     layers = list(layers)
     (folder / "blobs/sha256").mkdir(parents=True)
 
@@ -64,6 +65,7 @@ def make_layout(
         "config": config or {},
         "rootfs": {"type": "layers", "diff_ids": diff_ids},
         "made.by": "a test",
+        **fields,
     }
     manifest = {
         "schemaVersion": 2,

@@ -3,62 +3,16 @@
 import gzip
 import json
 import os
-import shutil
 import subprocess
-import sys
 import tarfile
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from runtime.trees import remove_tree
-from tests.image_store.layouts import archive, make_layout, member
+from tests.image_store.conftest import Command
 from tests.support import needs
 
 pytestmark = needs.root
-HOUSE = Path(__file__).resolve().parent.parent.parent
-CONFIG = {
-    "Env": ["PATH=/bin", "FROM=image"], "Cmd": ["sh", "-c", "id -u; pwd; echo $FROM"], "WorkingDir": "/srv/app",
-    "User": "web", "Labels": {"a": "b"}, "Volumes": {"/data": {}}, "ExposedPorts": {"80/tcp": {}},
-    "StopSignal": "SIGUSR1",
-}  # fmt: skip
-Command = Callable[..., str]
-
-
-def busybox() -> bytes:
-    """A layer with a shell."""
-    program = Path(shutil.which("busybox") or "/bin/busybox").read_bytes()
-    names = ("sh", "id", "ls", "cat", "rm", "ln")
-    links = [member(f"bin/{name}", tarfile.SYMTYPE, linkname="busybox") for name in names]
-    users = b"root:x:0:0::/:/bin/sh\nweb:x:1000:1000::/:/bin/sh\n"
-    return archive([
-        member("bin", tarfile.DIRTYPE), member("bin/busybox", data=program, mode=0o755), *links,
-        member("etc", tarfile.DIRTYPE), member("etc/passwd", data=users),
-        member("etc/group", data=b"web:x:1000:\n"), member("etc/old", data=b"old"),
-    ])  # fmt: skip
-
-
-@pytest.fixture
-def pyunion(tmp_path: Path) -> Command:
-    """Run a verb on a store of the test; its output, or the error if it fails."""
-
-    def call(*words: str | Path, stdin: bytes | None = None, status: int = 0) -> str:
-        places = ("--root", tmp_path / "root", "--runroot", tmp_path / "run")
-        command = [sys.executable, "-m", "tools.main", *places, *words]
-        result = subprocess.run(command, cwd=HOUSE, input=stdin, capture_output=True, timeout=100, check=False)
-        assert result.returncode == status, result.stderr.decode()
-        return (result.stdout if not status else result.stderr).decode()
-
-    return call
-
-
-@pytest.fixture
-def layout(tmp_path: Path) -> Path:
-    needs.commands("busybox")
-    needs.fuse_device()
-    return make_layout(tmp_path / "layout", [busybox(), archive([member("etc/.wh.old")])], config=CONFIG)
 
 
 def test_run_uses_what_the_image_says(pyunion: Command, layout: Path) -> None:
@@ -140,27 +94,6 @@ def test_export_and_import_go_round(pyunion: Command, layout: Path, tmp_path: Pa
     pyunion("import", "-", "piped:1", "-c", "ENV PATH=/bin", stdin=gzip.compress((tmp_path / "c.tar").read_bytes()))
     assert pyunion("run", "--rm", "again:1", "cat", "/etc/new") == "new\n"
     assert pyunion("run", "--rm", "piped:1", "cat", "/etc/new") == "new\n"
-
-
-def test_lists_names_and_removal(pyunion: Command, layout: Path, tmp_path: Path) -> None:
-    pyunion("load", layout)
-    pyunion("tag", "example.org/test:1", "other:2")
-    rows = [line.split() for line in pyunion("images").splitlines()[1:]]
-    assert {(row[0], row[1]) for row in rows} == {("example.org/test", "1"), ("other", "2")}
-    assert len(set(pyunion("images", "-q").split())) == 1
-    assert {json.loads(line)["Repository"] for line in pyunion("images", "--format", "json").splitlines()} == {
-        "example.org/test", "other"}  # fmt: skip
-    assert pyunion("history", "-q", "other:2").split()
-    pyunion("run", "--name", "c", "other:2", "id")
-    assert "Untagged: example.org/test:1" in pyunion("rmi", "example.org/test:1")
-    assert "in use by container c" in pyunion("rmi", "other:2", status=1)
-    pyunion("prune", "-a")
-    assert pyunion("images", "-q")
-    pyunion("rm", "c")
-    assert "Deleted: sha256:" in pyunion("rmi", "other:2")
-    assert os.listdir(tmp_path / "root/layers") == os.listdir(tmp_path / "root/images/blobs/sha256") == []
-    assert "no such image" in pyunion("rmi", "other:2", status=1)
-    assert "no such image" in pyunion("inspect", "other:2", status=1)
 
 
 def test_equal_trees_make_equal_layers(pyunion: Command, tmp_path: Path) -> None:

@@ -1,0 +1,83 @@
+"""The verb `inspect`: all about containers and images."""
+
+import json
+from typing import Any
+
+from runtime.cli.images import open_store
+from runtime.cli.options import HELP, Option, parse, usage
+from runtime.container.store import Store
+from runtime.errors import Refusal, UsageError
+from runtime.image.errors import ImageError, Missing
+from runtime.image.reference import parse_reference
+from runtime.image.store import Image
+from runtime.places import Places
+
+_INSPECT = (
+    Option("format", "json (on one line) or a template", "f", "FORMAT"),
+    Option("type", "container or image, where a name is both", "", "TYPE"),
+)
+_TYPES = ("", "container", "image")
+_CONFIG = (
+    "User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal", "OnBuild",
+    "Healthcheck", "Shell",
+)  # fmt: skip
+
+
+def inspect(arguments: list[str], places: Places) -> int:
+    """`pyunion inspect`. Raises Refusal."""
+    options = parse(arguments, _INSPECT, anywhere=True)
+    if options.on(HELP.name):
+        print(usage("pyunion inspect [OPTIONS] NAME [NAME...]", "Show all about containers and images.", _INSPECT))
+        return 0
+    if not options.words:
+        raise UsageError("it takes at least one container or image")
+    kind, form = options.one("type"), options.one("format")
+    if kind not in _TYPES:
+        raise UsageError(f"unknown --type {kind!r}: there are container and image")
+    found = [_describe(places, name, kind) for name in options.words]
+    if form in ("", "json"):
+        print(json.dumps(found, indent=None if form else 4, ensure_ascii=False))
+        return 0
+    from runtime.cli.template import Template
+
+    template = Template(form)
+    print("".join(f"{template.render(value)}\n" for value in found), end="")
+    return 0
+
+
+def describe_image(image: Image) -> dict[str, Any]:
+    """All about an image, in Docker's words; what its configuration leaves out is there as null."""
+    config = image.config()
+    names = [parse_reference(name) for name in image.names]
+    return {
+        "Id": str(image.id),
+        "RepoTags": [name.familiar for name in names if name.tag and not name.digest],
+        "RepoDigests": sorted({f"{name.familiar_name}@{image.descriptor.digest}" for name in names}),
+        "Created": config.created,
+        "Author": config.raw.get("author", ""),
+        "Architecture": config.platform.architecture,
+        "Variant": config.platform.variant,
+        "Os": config.platform.os,
+        "Size": image.size,
+        "Config": {**dict.fromkeys(_CONFIG), **config.config},
+        "RootFS": {"Type": "layers", "Layers": [str(diff_id) for diff_id in config.diff_ids]},
+        "ManifestType": image.descriptor.media_type,
+        "Digest": str(image.descriptor.digest),
+        "History": config.history,
+    }
+
+
+def _describe(places: Places, name: str, kind: str) -> dict[str, Any]:
+    """A container, or else an image. Raises Refusal."""
+    if kind != "image":
+        try:
+            container = Store(places).find(name)
+        except Refusal:
+            if kind == "container":
+                raise
+        else:
+            return {**container.config()._asdict(), "State": container.state()}
+    try:
+        return describe_image(open_store(places).resolve(name))
+    except Missing as error:
+        raise error if kind else ImageError(f"no such container or image: {name}") from None

@@ -1,0 +1,126 @@
+"""The verbs that remove images: `rmi` and `prune`."""
+
+import sys
+from typing import NamedTuple
+
+from runtime.cli.image_filters import read_filters
+from runtime.cli.images import open_store
+from runtime.cli.options import HELP, Option, parse, usage
+from runtime.cli.tables import size_text
+from runtime.container.store import Store
+from runtime.errors import Refusal, UsageError
+from runtime.image.errors import ImageError, Missing
+from runtime.image.reference import parse_reference
+from runtime.image.store import Image, ImageStore
+from runtime.places import Places
+
+_RMI = (Option("force", "remove all names of an image; don't complain if there is none", "f"),)
+_PRUNE = (
+    Option("all", "images that no container uses, too", "a"),
+    Option("filter", "of the images: label=, label!= or until=", "", "KEY=VALUE"),
+    Option("force", "accepted for Docker's sake: nothing is asked", "f"),
+)
+
+
+class _User(NamedTuple):
+    """A container."""
+
+    name: str
+    image_id: str
+    layers: list[str]
+    running: bool
+
+
+def rmi(arguments: list[str], places: Places) -> int:
+    """`pyunion rmi`: 1 if one of the images could not be removed. Raises UsageError."""
+    options = parse(arguments, _RMI, anywhere=True)
+    if options.on(HELP.name):
+        print(usage("pyunion rmi [OPTIONS] IMAGE [IMAGE...]", "Remove names of images, and images without any.", _RMI))
+        return 0
+    if not options.words:
+        raise UsageError("it takes at least one image")
+    store, users = open_store(places), _users(places)
+    status = 0
+    for text in options.words:
+        try:
+            _remove(store, users, text, force=options.on("force"))
+        except ImageError as error:
+            if not (options.on("force") and isinstance(error, Missing)):
+                print(f"pyunion rmi: {error}", file=sys.stderr)
+                status = 1
+    store.collect({layer for user in _users(places) for layer in user.layers})
+    return status
+
+
+def prune(arguments: list[str], places: Places) -> int:
+    """`pyunion prune`: what killed processes left, images without a name, and blobs and layers of no image."""
+    options = parse(arguments, _PRUNE)
+    if options.on(HELP.name):
+        print(usage("pyunion prune [OPTIONS]", "Remove what no image and no container needs.", _PRUNE))
+        return 0
+    if options.words:
+        raise UsageError("it takes no arguments")
+    store = open_store(places)
+    users = _users(places)
+    wanted = read_filters(options.many("filter"), store, ("label", "until"))
+    for image in store.images():
+        if (not image.names or options.on("all")) and _is_idle(image, users) and wanted(image, None):
+            store.remove(image)
+            print(f"Deleted: {_identity(image)}")
+    freed = store.collect({layer for user in users for layer in user.layers})
+    if freed is None:
+        raise Refusal("images are being added just now: try again when that is done", status=1)
+    print(f"Total reclaimed space: {size_text(freed)}")
+    return 0
+
+
+def _remove(store: ImageStore, users: list[_User], text: str, *, force: bool) -> None:
+    """By a name: that name, and the image if it was the last. By an id: the image, if its names are of one repository.
+
+    Raises ImageError.
+    """
+    image = store.resolve(text)
+    names = [name for name in image.names if name == _complete(text)]
+    if names and len(image.names) > 1:
+        store.untag(names[0])
+        print(f"Untagged: {parse_reference(names[0]).familiar}")
+        return
+    if len({parse_reference(name).name for name in image.names}) > 1 and not force:
+        raise ImageError(f"image {text} has names in several repositories: remove those, or use --force")
+    for user in users:
+        if user.image_id == _identity(image) and (user.running or not force):
+            raise ImageError(f"image {text} is in use by {'running ' * user.running}container {user.name}")
+    store.remove(image)
+    for name in image.familiar_names():
+        print(f"Untagged: {name}")
+    print(f"Deleted: {_identity(image)}")
+
+
+def _is_idle(image: Image, users: list[_User]) -> bool:
+    return all(user.image_id != _identity(image) for user in users)
+
+
+def _identity(image: Image) -> str:
+    """Its id; of a damaged image the digest of its manifest, which is an id as well."""
+    try:
+        return str(image.id)
+    except ImageError:
+        return str(image.descriptor.digest)
+
+
+def _complete(text: str) -> str:
+    try:
+        return str(parse_reference(text))
+    except ImageError:
+        return ""
+
+
+def _users(places: Places) -> list[_User]:
+    users = []
+    for container in Store(places).all():
+        try:
+            config, running = container.config(), container.state()["status"] == "running"
+        except FileNotFoundError:  # removed meanwhile
+            continue
+        users.append(_User(config.name, config.image_id, config.layers, running))
+    return users
