@@ -1,11 +1,10 @@
-"""Calls that the direct binding carries and pyfuse3 can't, and how few requests are left."""
+"""Calls that the direct binding carries and pyfuse3 can't."""
 
 import array
 import ctypes
 import errno
 import fcntl
 import os
-import signal
 import subprocess
 import time
 from pathlib import Path
@@ -185,54 +184,3 @@ def test_default_acls_take_the_place_of_the_umask(make_union: MakeUnion) -> None
         os.umask(before)
     modes = [(union.top / name).stat().st_mode & 0o777 for name in ("dir/new", "dir/sub", "plain")]
     assert modes == [0o664, 0o774, 0o600]
-
-
-# How few requests
-
-
-def look(top: Path) -> None:
-    for path in (top, top / "dir"):
-        for entry in os.scandir(path):
-            entry.stat(follow_symlinks=False)
-    os.readlink(top / "link")
-    assert not (top / "dir/absent").exists()
-    os.listxattr(top / "dir")
-
-
-def test_what_was_seen_is_not_asked_again(make_union: MakeUnion) -> None:
-    union = make_union(fill, "debug")
-    counts = []
-    for _ in range(3):
-        with union.requests() as counted:
-            look(union.top)
-        del counted["listxattr"]  # the kernel has no cache for those
-        counts.append(dict(counted))
-    assert counts[0]
-    assert counts[1] == {"getattr": 3}  # two listings and a symlink: when they were last read
-    assert counts[2] == {}
-
-
-@pytest.mark.parametrize(
-    "command", ["ls -lR {top}", "find {top} -printf '%p %s %l'", "stat -c %s {top}/dir/1", "cat {top}/file"]
-)
-def test_what_programs_send_the_second_time(make_union: MakeUnion, command: str) -> None:
-    union = make_union(fill, "debug")
-    counts = []
-    for _ in range(4):
-        with union.requests() as counted:
-            subprocess.run(command.format(top=union.top), shell=True, check=True, stdout=subprocess.DEVNULL)
-        # ls asks for labels and ACLs, stat for the time of birth, find for the kind of filesystem
-        for name in ("listxattr", "getxattr", "statx", "statfs"):
-            del counted[name]
-        counts.append(dict(counted))
-    assert ({"open": 1} if command.startswith("cat") else {}) in counts[1:]
-
-
-def test_a_signal_has_the_requests_told(make_union: MakeUnion) -> None:
-    union = make_union(fill)
-    os.stat(union.top / "file")
-    union.driver.send_signal(signal.SIGUSR1)
-    deadline = time.monotonic() + 5
-    while "requests: " not in union.mounted.log_text() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert "lookup 1" in union.mounted.log_text()

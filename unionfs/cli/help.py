@@ -10,6 +10,7 @@ Returns when it is mounted. umount(8), fusermount3 -u or a signal to the driver 
   -d, --debug      the same, and write every request to standard error
   -h, --help       print this
   -V, --version    print the version
+  --stats [--json] MOUNTPOINT    print which requests a mounted union got, and how many of each
   -o OPTIONS       options, separated by commas; may be repeated. \\: \\, \\\\ stand for : , \\ in a path
 
 Layers

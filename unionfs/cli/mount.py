@@ -21,6 +21,8 @@ Unmount unions. -l, --lazy: also one in use, which ends when it no longer is."""
 def main(argv: Sequence[str] | None = None) -> int:
     """Mount as `argv` says (default: the process's arguments), and return the exit status once it is mounted."""
     arguments = [os.fsencode(argument) for argument in (sys.argv[1:] if argv is None else argv)]
+    if arguments[:1] == [b"--stats"]:
+        return _print_statistics(arguments[1:])
     try:
         wanted = options.parse(arguments)
         if isinstance(wanted, options.MountOptions):
@@ -60,6 +62,12 @@ def _print_help() -> int:
 
     print(HELP, end="")
     return 0
+
+
+def _print_statistics(arguments: list[bytes]) -> int:
+    from unionfs.cli import statistics
+
+    return statistics.main(arguments)
 
 
 def _print_version() -> int:

@@ -24,7 +24,8 @@ LowerIo = Literal["auto", "cached", "shared"]
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 _LIBRARIES = ("pyfuse3", "trio")
-_SELINUX = "/sys/fs/selinux/enforce"
+SELINUX = "/sys/fs/selinux/enforce"
+"""There while SELinux is in use."""
 _LABELS = (b"context", b"fscontext", b"defcontext", b"rootcontext")
 
 
@@ -105,7 +106,7 @@ def _mount(options: UnionOptions, target: bytes, place: int, settings: Settings)
 
 
 def _detached(fd: int, target: bytes, settings: Settings) -> int:
-    labels = os.path.exists(_SELINUX)
+    labels = os.path.exists(SELINUX)
     options: dict[bytes, bytes | None] = {
         key: value for key, value in settings.kernel_options if labels or key not in _LABELS
     }

@@ -38,8 +38,7 @@ class Dispatcher:
         self._workers = workers
         self._tasks = Tasks(workers, self._answer)
         self._changed = mount.union.changed
-        self.requests = [0] * _OPCODES
-        """How many came, by opcode."""
+        self._requests = mount.requests
         self._handlers: list[Handler | None] = [None] * _OPCODES
         tables: tuple[Table, ...] = (names.HANDLERS, attributes.HANDLERS, directories.HANDLERS, files.HANDLERS)
         for table in tables:
@@ -56,7 +55,7 @@ class Dispatcher:
             if opcode not in _SILENT:
                 self._sender.refuse(request.unique, errno.ENOSYS)
             return
-        self.requests[opcode] += 1
+        self._requests[opcode] += 1
         try:
             answer = handler(self._mount, request)
         except Exception as error:

@@ -7,7 +7,7 @@ from unionfs.core.inodes import File, Handle, Node
 from unionfs.core.model import StatLike
 from unionfs.core.ops import create, files, inode_flags, space, tmpfile
 from unionfs.core.work import Steps
-from unionfs.fuse.direct import data, protocol
+from unionfs.fuse.direct import data, protocol, statistics
 from unionfs.fuse.direct.mount import EMPTY, Mount, Table, refuse_for_ever
 from unionfs.fuse.direct.passthrough import StaleError
 from unionfs.fuse.direct.protocol import Opcode
@@ -147,9 +147,17 @@ def ioctl(mount: Mount, request: Request) -> Steps[Answer]:
     elif command in inode_flags.SETTERS:
         yield from inode_flags.set(mount.union, node, command, argument)
         answer = b""
+    elif command == statistics.COMMAND and node is mount.union.root:
+        answer = _requests(mount, request)
     else:
         raise OSError(errno.ENOTTY, os.strerror(errno.ENOTTY))
     return protocol.IOCTL_OUT.pack(0, 0, 0, 0) + answer[:out_size]
+
+
+def _requests(mount: Mount, request: Request) -> bytes:
+    if request.asker() not in (0, os.geteuid()):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+    return statistics.answer(mount.requests)
 
 
 def syncfs(mount: Mount, request: Request) -> Steps[Answer]:

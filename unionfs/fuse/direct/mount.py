@@ -8,7 +8,8 @@ from unionfs.core.inodes import File, Handle, Node
 from unionfs.core.model import Caller, StatLike
 from unionfs.core.union import Union
 from unionfs.core.work import Steps
-from unionfs.fuse.direct import protocol
+from unionfs.fuse import mounting
+from unionfs.fuse.direct import protocol, statistics
 from unionfs.fuse.direct.nodeids import NodeIds
 from unionfs.fuse.direct.passthrough import Passthrough
 from unionfs.fuse.direct.protocol import Init
@@ -35,6 +36,9 @@ class Mount:
         self.refuses_sync = union.options.volatile
         self.kills_by_flag = Init.HANDLE_KILLPRIV_V2 in session.features
         """Whether the kernel says which writes take set-id bits away."""
+        self.has_labels = os.path.exists(mounting.SELINUX)
+        self.requests = statistics.new_counts()
+        """How many came, by opcode."""
 
     def writer(self, request: Request) -> Caller:
         """Who asks for what may take set-id bits away: if the kernel says when it does, one who never does."""

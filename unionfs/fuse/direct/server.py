@@ -16,7 +16,7 @@ from types import FrameType
 from unionfs.core.union import Union
 from unionfs.fuse import kernel
 from unionfs.fuse.crowd import Crowd
-from unionfs.fuse.direct import protocol, session
+from unionfs.fuse.direct import protocol, session, statistics
 from unionfs.fuse.direct.device import Device, EndedError
 from unionfs.fuse.direct.dispatch import Dispatcher, Tracer
 from unionfs.fuse.direct.mount import Mount
@@ -101,7 +101,7 @@ class Server:
         target = self._target
         if not kernel.set_read_ahead_early(self._device.fd) and target is not None:
             self._workers.submit(lambda: kernel.set_read_ahead(target), _unheard)
-        with self._signals(dispatcher):
+        with self._signals(mount.requests):
             self._loop(dispatcher.handle)
 
     def _loop(self, handle: Callable[..., None]) -> None:
@@ -127,11 +127,11 @@ class Server:
                     workers.collect()
 
     @contextlib.contextmanager
-    def _signals(self, dispatcher: Dispatcher) -> Iterator[None]:
+    def _signals(self, requests: list[int]) -> Iterator[None]:
         """End on SIGTERM and its kind, by unmounting; tell on SIGUSR1 which requests came."""
         handlers: dict[signal.Signals, Callable[[int, FrameType | None], object]]
         handlers = dict.fromkeys(ENDING_SIGNALS, self._end)
-        handlers[signal.SIGUSR1] = lambda *_: log.warning("requests: %s", _shown(dispatcher))
+        handlers[signal.SIGUSR1] = lambda *_: log.warning("requests: %s", _shown(requests))
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
         try:
@@ -167,9 +167,8 @@ def stack_depth(union: Union, *, shared: bool) -> int:
     return 2 if any(mount is not None and mount.fstype.split(b".")[0] in _STACKED for mount in mounted) else 1
 
 
-def _shown(dispatcher: Dispatcher) -> str:
-    counted = [(count, Opcode(opcode).name.lower()) for opcode, count in enumerate(dispatcher.requests) if count]
-    return ", ".join(f"{name} {count}" for count, name in sorted(counted, reverse=True)) or "none"
+def _shown(requests: list[int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in statistics.named(requests).items()) or "none"
 
 
 def _unmount(target: bytes) -> None:
