@@ -13,23 +13,27 @@ class Mount(NamedTuple):
 
     device: bytes
     """b"MAJOR:MINOR", also the name of its backing-device folder in /sys/class/bdi."""
+    root: bytes
+    """What of the filesystem is mounted, as a path in it."""
     target: bytes
     fstype: bytes
     source: bytes
+    options: bytes
+    """Of the filesystem, not of this mount."""
 
 
 def parse(line: bytes) -> Mount:
     """Read one line. Blanks and backslashes in names are octal escapes in it."""
     before, _, after = line.partition(b" - ")
     fields = before.split(b" ")
-    fstype, source = after.split(b" ")[:2]
-    return Mount(fields[2], _unescape(fields[4]), fstype, _unescape(source))
+    fstype, source, options = after.rstrip(b"\n").split(b" ")[:3]
+    return Mount(fields[2], _unescape(fields[3]), _unescape(fields[4]), fstype, _unescape(source), options)
 
 
 def topmost(target: bytes) -> Mount | None:
     """The mount that is seen at `target`, an absolute path without symlinks; None if none has its root there."""
     found = None
-    for mount in _mounts():
+    for mount in mounts():
         if mount.target == target:
             found = mount
     return found
@@ -38,7 +42,7 @@ def topmost(target: bytes) -> Mount | None:
 def of_device(device: int) -> Mount | None:
     """A mount of the filesystem that gives its objects the st_dev `device`; None if none is seen from here."""
     number = b"%d:%d" % (os.major(device), os.minor(device))
-    return next((mount for mount in _mounts() if mount.device == number), None)
+    return next((mount for mount in mounts() if mount.device == number), None)
 
 
 def is_id_mapped(fd: int) -> bool:
@@ -53,7 +57,8 @@ def is_id_mapped(fd: int) -> bool:
     return False
 
 
-def _mounts() -> Iterator[Mount]:
+def mounts() -> Iterator[Mount]:
+    """All that is mounted in this namespace, the oldest first."""
     with open("/proc/self/mountinfo", "rb") as lines:
         for line in lines:
             if b" - " in line:
