@@ -1,8 +1,13 @@
-"""Removal of directory trees that strangers filled."""
+"""Directory trees that strangers filled: their removal; a root that is like another."""
 
+import errno
 import os
 from contextlib import suppress
 
+from unionfs.core.dialect import TRUSTED, USER
+from unionfs.linux.at import At
+
+_MARKS = (TRUSTED, USER)
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -56,3 +61,32 @@ def _remove_what_is_simple(directory: int) -> list[str]:
         except OSError:  # ENOTEMPTY, or EEXIST as some filesystems say it
             full.append(name)
     return full
+
+
+def copy_attributes(source: str, target: str) -> None:
+    """Give the directory `target` owner, mode, xattrs and times of `source`, but for marks of a union.
+
+    Raises OSError: an ordinary user can't give directories away.
+    """
+    fds = [os.open(path, _DIRECTORY) for path in (source, target)]
+    try:
+        old, new = map(At, fds)
+        st = old.stat()
+        if (st.st_uid, st.st_gid) != (new.stat().st_uid, new.stat().st_gid):
+            new.chown(st.st_uid, st.st_gid)
+        for key in old.listxattr():
+            if not key.startswith(_MARKS):
+                _copy_xattr(old, new, key)
+        new.chmod(st.st_mode & 0o7777)
+        new.utime(st.st_atime_ns, st.st_mtime_ns)
+    finally:
+        for fd in fds:
+            os.close(fd)
+
+
+def _copy_xattr(old: At, new: At, key: bytes) -> None:
+    try:
+        new.setxattr(key, old.getxattr(key))
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EPERM):
+            raise

@@ -30,6 +30,8 @@ class FromImage(NamedTuple):
     labels: dict[str, str]
     volumes: list[str]
     ports: list[str]
+    root: str
+    """A layer whose own directory is what the root directory is to be like; empty: there is none."""
 
 
 @contextmanager
@@ -42,7 +44,7 @@ def prepare(options: Parsed, places: Places) -> Iterator[FromImage]:
         try:
             image = _get(store, name, options)
             layers = store.layers_of(image)
-            found = _from(image, name, layers, options, command)
+            found = _from(image, name, layers, options, command)._replace(root=store.root_of(image))
         except ImageError as error:
             raise Refusal(str(error), FAILURE) from None
         yield found
@@ -69,6 +71,7 @@ def _from(image: Image, name: str, layers: list[str], options: Parsed, command: 
         labels=dict(config.get("Labels") or {}),
         volumes=sorted(path for path in config.get("Volumes") or () if path.startswith("/")),
         ports=sorted(config.get("ExposedPorts") or ()),
+        root="",
     )
 
 

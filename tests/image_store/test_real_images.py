@@ -55,6 +55,7 @@ def test_thirty_layers_and_zstd(layout: Path, tmp_path: Path, union_mount: Mount
     (other,) = load(store, str(tmp_path / "zstd"))
     stack = store.layers_of(image)
     assert len([path for path in stack if "/chain-" not in path]) == 30
+    assert len(stack) == 31
     assert {layer.media_type for layer in other.manifest().layers} == {f"{LAYER}+zstd"}
     assert store.layers_of(other) == stack
     mounted = union_mount([Path(path) for path in stack])

@@ -2,10 +2,11 @@
 
 A layer is unpacked alone, so that images can share it. What it needs goes into a small layer of its own over it, made
 by the union's own verbs and therefore what a container's upper would have: the file copied up, with both its names.
+Layers of that kind that only hold attributes aren't stacked: each takes over what the one below said.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from runtime.image.errors import Corrupt
 from runtime.image.tar.names import show
@@ -17,32 +18,58 @@ from unionfs.core.ops import attrs, create, lookup, remove
 from unionfs.core.options import UnionOptions
 from unionfs.core.union import Union
 from unionfs.core.work import run_inline
+from unionfs.linux.fsops import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
 
 _ROOT = Caller(0, 0)
+_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-def complete(draft: str, stack: Sequence[str], needs: Unpacked) -> None:
-    """Make `draft`/diff what lies over `stack` (uppermost first), whose first layer has `needs`.
+def complete(draft: str, layer: str, below: Sequence[str], needs: Unpacked, replaced: str) -> None:
+    """Make `draft`/diff what lies over `layer`, which has `needs`, over `below` (uppermost first).
 
+    `replaced` is the first of `below` if what we make takes its place, too; empty if not.
     Raises Corrupt: a link leads nowhere.
     """
     os.mkdir(f"{draft}/work", 0o700)
-    lower = tuple(map(os.fsencode, stack))
-    below = open_union(UnionOptions(lower=lower[1:], dialect="auto"))
+    stack = [layer, *(path for path in below if path != replaced)]
+    before = open_union(UnionOptions(lower=tuple(map(os.fsencode, below)), dialect="auto"))
     whole = open_union(
         UnionOptions(
-            lower=lower, upper=os.fsencode(f"{draft}/diff"), workdir=os.fsencode(f"{draft}/work"), dialect="auto",
-            volatile=True,
+            lower=tuple(map(os.fsencode, stack)), upper=os.fsencode(f"{draft}/diff"),
+            workdir=os.fsencode(f"{draft}/work"), dialect="auto", volatile=True,
         )
     )  # fmt: skip
     try:
-        for path in needs.implied:
-            _resemble(below, whole, path)
+        for path in sorted({*needs.directories, *_taken_over(replaced, layer)}):
+            _resemble(before, whole, path)
         for name, target in needs.links:
-            _link(below, whole, name, target)
+            _link(before, whole, name, target)
     finally:
         whole.close()
-        below.close()
+        before.close()
+
+
+def _taken_over(replaced: str, layer: str) -> Iterator[bytes]:
+    """The directories of `replaced`, except for those of which `layer` has a word itself."""
+    if not replaced:
+        return
+    top = os.fsencode(replaced)
+    root = os.open(layer, _DIRECTORY)
+    try:
+        for folder, _, _ in os.walk(top):
+            path = folder[len(top) + 1 :]
+            if path and not _has(root, path):
+                yield path
+    finally:
+        os.close(root)
+
+
+def _has(root: int, path: bytes) -> bool:
+    try:
+        os.close(openat2(root, path, _DIRECTORY, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS))
+    except OSError:  # absent, or no directory: `whole` knows
+        return False
+    return True
 
 
 def _resemble(below: Union, whole: Union, path: bytes) -> None:
@@ -66,10 +93,13 @@ def _link(below: Union, whole: Union, name: bytes, target: bytes) -> None:
     parent = _find(whole, above)
     if parent is None:
         raise Corrupt(f"archive: {show(name)} is a hard link in a directory that isn't there")
+    _, st = lookup.getattr(whole, parent)
     old = _find(whole, name)
     if old is not None:
         (remove.rmdir if isinstance(old, inodes.Dir) else remove.unlink)(whole, parent, last)
     run_inline(create.link(whole, found, parent, last))
+    times = SetAttr(None, None, None, None, st.st_atime_ns, st.st_mtime_ns)
+    run_inline(attrs.setattr(whole, parent, times, _ROOT))
 
 
 def _find(union: Union, path: bytes) -> inodes.Node | None:

@@ -64,13 +64,25 @@ class Layers:
         Precondition: all are unpacked.
         """
         below: list[str] = []
+        loose = ""  # the first of `below` if it only holds attributes for the layer under it
         for diff_id, chain_id in zip(diff_ids, chain_ids(list(diff_ids)), strict=True):
-            path = self.path(diff_id)
-            needs = self._needs(diff_id)
-            below = [path] if _hides_all(path) else [path, *below]
-            if needs is not None and len(below) > 1:
-                below = [*self._completed(chain_id, below, needs), *below]
+            path, needs = self.path(diff_id), self._needs(diff_id)
+            if _hides_all(path):
+                below, loose = [path], ""
+                continue
+            over = []
+            if below and (loose or needs.directories or needs.links):
+                over = self._completed(chain_id, path, below, needs, loose)
+            below = [*over, path, *(layer for layer in below if layer != loose)]
+            loose = over[0] if over and not needs.links else ""
         return below
+
+    def root(self, diff_ids: Sequence[Digest]) -> str:
+        """The layer whose own directory is what an image's root directory is like: the topmost that says so."""
+        for diff_id in reversed(diff_ids):
+            if b"" not in self._needs(diff_id).implied:
+                return self.path(diff_id)
+        return self.path(diff_ids[0]) if diff_ids else ""
 
     def collect(self, needed: Sequence[Sequence[Digest]], in_use: set[str]) -> None:
         """Remove drafts, and layers of which neither images (diff ids, lowest first) nor `in_use` (paths) know."""
@@ -89,11 +101,13 @@ class Layers:
             else:
                 os.unlink(path)
 
-    def _completed(self, chain_id: Digest, stack: list[str], needs: Unpacked) -> list[str]:
+    def _completed(
+        self, chain_id: Digest, layer: str, below: list[str], needs: Unpacked, replaced: str
+    ) -> list[str]:
         def fill(draft: str) -> None:
             from runtime.image.store.completion import complete
 
-            complete(draft, stack, needs)
+            complete(draft, layer, below, needs, replaced)
 
         name = _CHAIN + _name(chain_id)
         self._build(name, fill)
@@ -139,19 +153,19 @@ class Layers:
             raise Corrupt(f"a layer's content has the digest {found}, and should have {diff_id}")
         _write_needs(draft, unpacked)
 
-    def _needs(self, diff_id: Digest) -> Unpacked | None:
+    def _needs(self, diff_id: Digest) -> Unpacked:
         try:
             with open(f"{self.directory}/{_name(diff_id)}/needs", encoding="ascii") as file:
                 implied, links = json.load(file)
         except FileNotFoundError:
-            return None
+            return Unpacked([], [], 0)
         pairs = [(os.fsencode(name), os.fsencode(target)) for name, target in links]
         return Unpacked([os.fsencode(path) for path in implied], pairs, 0)
 
 
 def _write_needs(draft: str, unpacked: Unpacked) -> None:
-    """Only if there is something; the root's own attributes are nobody's need: a container's upper has them."""
-    implied = [os.fsdecode(path) for path in unpacked.implied if path]
+    """Only if there is something."""
+    implied = list(map(os.fsdecode, unpacked.implied))
     links = [(os.fsdecode(name), os.fsdecode(target)) for name, target in unpacked.links]
     if implied or links:
         with open(f"{draft}/needs", "x", encoding="ascii") as file:

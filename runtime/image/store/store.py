@@ -97,6 +97,13 @@ class ImageStore:
             self.unpack_layer(descriptor, diff_id)
         return self._layers.stack(config.diff_ids)
 
+    def root_of(self, image: Image) -> str:
+        """The unpacked layer whose own directory has owner, mode, xattrs and times of the image's root directory.
+
+        Empty for an image without layers. Precondition: they are unpacked.
+        """
+        return self._layers.root(image.config().diff_ids)
+
     def put_image(
         self, reference: Reference | None, descriptor: Descriptor, *, annotations: Mapping[str, str] | None = None
     ) -> Image:

@@ -11,3 +11,8 @@ class Unpacked(NamedTuple):
     links: list[tuple[bytes, bytes]]
     """(name, target) of hard links to files of lower layers."""
     members: int
+
+    @property
+    def directories(self) -> list[bytes]:
+        """`implied` without the root."""
+        return [path for path in self.implied if path]
