@@ -4,7 +4,7 @@ import os
 import time
 
 from runtime.cli.options import HELP, Option, Parsed, parse, usage
-from runtime.container import foreground, mask
+from runtime.container import launch, mask
 from runtime.container.config import Config, Tmpfs, Volume
 from runtime.container.record import SHORT_ID, Container
 from runtime.container.store import Store
@@ -54,7 +54,8 @@ def run(arguments: list[str], places: Places) -> int:
     _refuse_what_is_no_directory(layers)
     store = _open_store(places)
     store.prepare()
-    return foreground.run(store, *_create(store, places, wanted, layers))
+    container, config, lock = _create(store, places, wanted, layers)
+    return launch.run(store, container, config, lock, launch.foreground(config))
 
 
 def _run_image(options: Parsed, places: Places) -> int:
@@ -80,7 +81,7 @@ def _run_image(options: Parsed, places: Places) -> int:
         )
         container, config, lock = _create(store, places, wanted, image.layers)
         container.write_config(config)  # from here on the store knows that its layers are in use
-    return foreground.run(store, container, config, lock)
+    return launch.run(store, container, config, lock, launch.foreground(config))
 
 
 def _absolute(workdir: str) -> str:
@@ -114,7 +115,8 @@ def start(arguments: list[str], places: Places) -> int:
     store = _open_store(places)
     container = store.find(options.words[0])
     lock = store.take(container)
-    return foreground.run(store, container, container.config(), lock)
+    config = container.config()
+    return launch.run(store, container, config, lock, launch.foreground(config))
 
 
 def _open_store(places: Places) -> Store:
@@ -166,6 +168,7 @@ def _config(options: Parsed, args: list[str]) -> Config:
         tty=options.on("tty"),
         auto_remove=options.on("rm"),
         network=network,
+        namespaces={"net": network} if network == "host" else {},
         volumes=volumes,
         tmpfs=tmpfs,
         labels=dict(_label(text) for text in options.many("label")),

@@ -10,11 +10,11 @@ import os
 import termios
 from typing import NamedTuple, NoReturn
 
-from runtime.container import signals
+from runtime.container import confine, signals
+from runtime.container.confine import Confinement
 from runtime.container.progress import send_failure
 from runtime.container.users import User
 from runtime.errors import FAILURE, NOT_EXECUTABLE, NOT_FOUND, Refusal, describe
-from unionfs.linux.capset import Caps, capset
 from unionfs.linux.descriptors import close_all_but
 from unionfs.linux.fsops import RESOLVE_NO_MAGICLINKS, openat2
 
@@ -32,6 +32,7 @@ class Command(NamedTuple):
     user: User
     terminal: int
     """Slave of its terminal, or -1."""
+    confined: Confinement
 
 
 def run(command: Command, stdio: tuple[int, int, int], errors: int) -> NoReturn:
@@ -43,6 +44,7 @@ def run(command: Command, stdio: tuple[int, int, int], errors: int) -> NoReturn:
         _change_directory(command.workdir)
         path = _find(command)
         _become(command.user)
+        confine.apply(command.confined, command.user)
         _execute(path, command)
     except Refusal as error:
         send_failure(errors, error.status, str(error))
@@ -78,8 +80,6 @@ def _become(user: User) -> None:
     os.setgroups(user.groups)
     os.setresgid(user.gid, user.gid, user.gid)
     os.setresuid(user.uid, user.uid, user.uid)
-    if user.uid != 0:
-        capset(Caps(0, 0, 0))  # the bounding set remains, for set-user-id programs
 
 
 def _find(command: Command) -> str:

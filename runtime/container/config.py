@@ -1,4 +1,4 @@
-"""What a container was asked to be: set at its creation, kept in config.json, never changed."""
+"""What a container was asked to be: set at its creation, kept in config.json; `rename` and `update` replace it."""
 
 from typing import Any, NamedTuple
 
@@ -44,7 +44,7 @@ class Config(NamedTuple):
     tty: bool
     auto_remove: bool
     network: str
-    """host or none."""
+    """host, none, container:ID, or the name of a network."""
     volumes: list[Volume]
     tmpfs: list[Tmpfs]
     image_id: str = ""
@@ -54,7 +54,34 @@ class Config(NamedTuple):
     stop_signal: str = ""
     labels: dict[str, str] = {}
     ports: list[str] = []
-    """That the image says it listens on; nothing is published."""
+    """That the image says it listens on; nothing is published for that."""
+    entrypoint: int = 0
+    """How many of `args` are its entry point; 0 if it has none."""
+    domainname: str = ""
+    restart: str = "no"
+    """See restart.py."""
+    stop_timeout_s: int = 10
+    log: dict[str, Any] = {}
+    """driver (json-file or none), max_bytes, max_files."""
+    namespaces: dict[str, str] = {}
+    """Which are not its own: kind (pid, ipc, uts, net, cgroup) to `host` or `container:ID`."""
+    privileged: bool = False
+    read_only: bool = False
+    groups: list[str] = []
+    """Supplementary ones, beyond those of the user."""
+    shm_bytes: int = 1 << 26
+    ulimits: dict[str, list[int]] = {}
+    """Name to soft and hard limit; -1: none."""
+    sysctls: dict[str, str] = {}
+    oom_score_adj: int | None = None
+    limits: dict[str, Any] = {}
+    """What its control group is to enforce: see cgroups."""
+    volatile: bool = False
+    """Whether nothing of its root filesystem needs to survive a crash of the machine."""
+    security: dict[str, Any] = {}
+    """Capabilities, system calls, labels: see confine.py."""
+    networks: dict[str, Any] = {}
+    """What `network` needs to know more: see runtime.network."""
 
 
 def to_json(config: Config) -> dict[str, Any]:

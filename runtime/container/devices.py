@@ -2,6 +2,8 @@
 
 import os
 import stat
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import NamedTuple
 
 from runtime.errors import UsageError
@@ -84,3 +86,33 @@ def parse_device(text: str) -> DeviceNode:
     if not stat.S_ISBLK(status.st_mode) and not stat.S_ISCHR(status.st_mode):
         raise UsageError(f"invalid device {text!r}: {source} is not a device")
     return DeviceNode(os.path.normpath(target), status.st_mode, (status.st_uid, status.st_gid), status.st_rdev, access)
+
+
+def all_below(directory: str = "/dev") -> list[DeviceNode]:
+    """Every device that this machine has there, terminals left out."""
+    found = []
+    for folder, folders, names in os.walk(directory):
+        folders[:] = [name for name in folders if name not in ("pts", "shm", "mqueue")]
+        for name in names:
+            path = f"{folder}/{name}"
+            try:
+                status = os.lstat(path)
+            except FileNotFoundError:
+                continue
+            if stat.S_ISBLK(status.st_mode) or stat.S_ISCHR(status.st_mode):
+                owner = (status.st_uid, status.st_gid)
+                found.append(DeviceNode(path, status.st_mode, owner, status.st_rdev, "rwm"))
+    return found
+
+
+def make(dev: int, nodes: Iterable[DeviceNode]) -> None:
+    """Make `nodes` on the filesystem `dev`, which will be /dev; what is there is left. Raises OSError."""
+    for node in nodes:
+        *folders, name = node.target.removeprefix("/dev/").split("/")
+        for depth in range(1, len(folders) + 1):
+            with suppress(FileExistsError):
+                os.mkdir("/".join(folders[:depth]), 0o755, dir_fd=dev)
+        path = "/".join((*folders, name))
+        with suppress(FileExistsError):
+            os.mknod(path, node.mode, node.device, dir_fd=dev)
+            os.chown(path, *node.owner, dir_fd=dev)

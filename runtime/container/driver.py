@@ -12,6 +12,7 @@ from runtime.container.config import Config
 from runtime.container.progress import send_failure
 from runtime.container.record import KILLED, Container, finish
 from runtime.container.store import skeleton
+from runtime.container.trace import kept, mark
 from runtime.errors import FAILURE, describe
 from unionfs.linux import process
 from unionfs.linux.descriptors import close_all_but
@@ -37,7 +38,7 @@ def main(job: DriverJob) -> NoReturn:
     """Serve until the union is unmounted, which the end of the container's mount namespace does."""
     status = FAILURE
     try:
-        close_all_but({0, 1, 2, job.device, job.mounted, job.progress, job.lock})
+        close_all_but({0, 1, 2, job.device, job.mounted, job.progress, job.lock, *kept()})
         signals.reset()
         process.set_title(f"pyunion: driver of {job.config.name}")
         status = _serve_or_report(job)
@@ -64,6 +65,7 @@ def _serve(job: DriverJob) -> None:
 
     gc.freeze()
     gc.enable()
+    mark("driver's modules imported")
     container, config = job.container, job.config
     layers = [*config.layers, skeleton(container.places)]
     union = open_union(
@@ -72,12 +74,13 @@ def _serve(job: DriverJob) -> None:
             upper=os.fsencode(container.upper),
             workdir=os.fsencode(container.workdir),
             dialect="auto",
-            volatile=config.auto_remove,
+            volatile=config.auto_remove or config.volatile,
             allow_nested=config.nested,
         )
     )
     if os.read(job.mounted, 1) and os.getppid() == job.monitor:
         os.close(job.mounted)
+        mark("driver serves")
         serve(union, job.device)
     union.close()
 

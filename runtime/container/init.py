@@ -9,20 +9,23 @@ into from inside (not dumpable: no /proc/1/exe, no ptrace). It has no descriptor
 import os
 import signal
 import sys
-from typing import NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from runtime.container import capabilities, console, network, progress, rootfs, users
+from runtime.container import confine, console, namespaces, network, progress, rlimits, rootfs, sysctls, users
 from runtime.container.command import Command, run
 from runtime.container.config import Config
 from runtime.container.inroot import open_target
+from runtime.container.trace import kept, mark
 from runtime.errors import FAILURE, SIGNALLED, Refusal, describe
 from unionfs.fuse.kernel import detached_mount
 from unionfs.linux import mounts, process
-from unionfs.linux.capset import Caps, capset
 from unionfs.linux.descriptors import close_all_but, point_at_null
 
-_NAMESPACES = process.CLONE_NEWNS | process.CLONE_NEWUTS | process.CLONE_NEWIPC
-_HOST_FILE_BYTES = 1 << 16
+if TYPE_CHECKING:
+    from runtime.container.cgroups.group import Group
+
+_MOST = 2**31 - 1
+_MESSAGE_BYTES = 4096
 
 
 class Job(NamedTuple):
@@ -35,12 +38,19 @@ class Job(NamedTuple):
     mounted: int
     """Pipe on which the driver hears that the union is mounted."""
     progress: int
+    go: int
+    """Pipe on which the monitor says that all it has to do for the command is done."""
     stdio: tuple[int, int, int]
     """Pipes that the command gets as 0, 1 and 2, unless it gets a terminal; -1 means /dev/null."""
     terminal: int
     """Socket through which the terminal's master goes to whoever serves it, or -1."""
     size: tuple[int, int]
     """Rows and columns of the terminal."""
+    namespaces: namespaces.Plan
+    group: "Group"
+    hosts: bytes
+    """The text of /etc/hosts."""
+    resolv_conf: bytes
 
 
 def main(job: Job) -> NoReturn:
@@ -66,18 +76,28 @@ def _start(job: Job) -> int:
     config = job.config
     process.die_with_parent(signal.SIGKILL)
     process.make_undumpable()
-    close_all_but({0, 1, 2, job.device, job.mounted, job.progress, *job.stdio, job.terminal} - {-1})
+    job.group.enter()
+    pidfds = {pidfd for pidfd, _ in job.namespaces.joined}
+    close_all_but(
+        {0, 1, 2, job.device, job.mounted, job.progress, job.go, *job.stdio, job.terminal, *pidfds, *kept()} - {-1}
+    )
     if not progress.is_heard(job.progress):
         raise Refusal("the monitor process was killed")  # before we asked to be told
     process.set_title("pyunion: init")
     os.umask(0)
-    _leave_the_host(config)
+    shm = _leave_the_host(job)
+    progress.send_unshared(job.progress)
+    mark("namespaces made")
+    confined = confine.confinement(config.security, config.privileged)
     scratch = _make_scratch(job)
     root = _mount_union(job, scratch)
-    prepared = rootfs.prepare()
+    prepared = rootfs.prepare(config, shm)
+    sysctls.write(prepared.proc, config.sysctls)
     terminal = console.open_terminal(prepared.pts, job.size) if config.tty else None
+    mark("filesystems made")
     rootfs.attach(root, scratch, prepared, config)
-    user = users.look_up(root, config.user)
+    mark("root filesystem ready")
+    user = users.look_up(root, config.user, config.groups)
     for fd in {*job.stdio} - {-1}:
         os.fchown(fd, user.uid, -1)  # /dev/stdout and the like can be opened by their owner only
     for path in (*config.directories, config.workdir):
@@ -85,23 +105,34 @@ def _start(job: Job) -> int:
     if terminal is not None:
         rootfs.attach_console(root, terminal.number)
         terminal.hand_over(job.terminal, user.uid)
-    _switch_import_off()
+    if config.read_only:
+        mounts.set_attributes(root, mounts.MOUNT_ATTR_RDONLY)
+    switch_import_off()
     rootfs.enter(root)
     slave = terminal.slave if terminal is not None else -1
-    close_all_but({0, 1, 2, job.progress, *job.stdio, slave} - {-1})
-    process.drop_bounding_set(capabilities.DEFAULT)
-    capset(Caps(capabilities.DEFAULT, capabilities.DEFAULT, 0))
-    return _fork_command(job, Command(config.args, _environment(config, user), config.workdir, user, slave))
+    close_all_but({0, 1, 2, job.progress, job.go, *job.stdio, slave, *kept()} - {-1})
+    if not os.read(job.go, 1):
+        raise Refusal("the monitor process was killed")
+    os.close(job.go)
+    rlimits.apply(config)
+    confine.drop(confined)
+    command = Command(config.args, environment(config, user), config.workdir, user, slave, confined)
+    return _fork_command(job, command)
 
 
-def _leave_the_host(config: Config) -> None:
+def _leave_the_host(job: Job) -> int:
+    """Enter the namespaces; a /dev/shm that comes with them, or -1."""
+    config = job.config
     process.join_new_keyring()
-    process.unshare(_NAMESPACES)
+    shm = namespaces.enter(job.namespaces)
     mounts.make_private(b"/")
-    process.sethostname(os.fsencode(config.hostname))
-    if config.network == "none":
-        process.unshare(process.CLONE_NEWNET)
+    if config.namespaces.get("uts", "private") == "private":
+        process.sethostname(os.fsencode(config.hostname))
+        if config.domainname:
+            process.setdomainname(os.fsencode(config.domainname))
+    if job.namespaces.new & process.CLONE_NEWNET:
         network.bring_loopback_up()
+    return shm
 
 
 def _make_scratch(job: Job) -> int:
@@ -112,10 +143,9 @@ def _make_scratch(job: Job) -> int:
     os.close(place)
     os.mkdir(b"root", dir_fd=scratch)
     os.mkdir(b"empty", 0o755, dir_fd=scratch)
-    name = job.config.hostname
-    _write(scratch, b"hostname", os.fsencode(name) + b"\n")
-    _write(scratch, b"hosts", network.hosts(name))
-    _write(scratch, b"resolv.conf", _host_file("/etc/resolv.conf"))
+    _write(scratch, b"hostname", os.fsencode(job.config.hostname) + b"\n")
+    _write(scratch, b"hosts", job.hosts)
+    _write(scratch, b"resolv.conf", job.resolv_conf)
     return scratch
 
 
@@ -131,21 +161,13 @@ def _mount_union(job: Job, scratch: int) -> int:
     return root
 
 
-def _host_file(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read(_HOST_FILE_BYTES)
-    except FileNotFoundError:
-        return b""
-
-
 def _write(directory: int, name: bytes, content: bytes) -> None:
     fd = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644, dir_fd=directory)
     os.write(fd, content)
     os.close(fd)
 
 
-def _switch_import_off() -> None:
+def switch_import_off() -> None:
     """From here on, a forgotten import fails instead of running a file of the container's."""
     sys.path.clear()
     sys.path_hooks.clear()
@@ -153,18 +175,19 @@ def _switch_import_off() -> None:
     sys.path_importer_cache.clear()
 
 
-def _environment(config: Config, user: users.User) -> dict[str, str]:
-    environment = {
+def environment(config: Config, user: users.User) -> dict[str, str]:
+    """What a command of the container gets in its environment."""
+    variables = {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "HOSTNAME": config.hostname,
         "HOME": user.home,
     }
     if config.tty:
-        environment["TERM"] = "xterm"
+        variables["TERM"] = "xterm"
     for setting in config.env:
         key, _, value = setting.partition("=")
-        environment[key] = value
-    return environment
+        variables[key] = value
+    return variables
 
 
 def _fork_command(job: Job, command: Command) -> int:
@@ -174,7 +197,7 @@ def _fork_command(job: Job, command: Command) -> int:
     if pid == 0:
         run(command, job.stdio, writing)
     os.close(writing)
-    failure = os.read(reading, _HOST_FILE_BYTES)  # end of file: the exec succeeded, and closed it
+    failure = os.read(reading, _MESSAGE_BYTES)  # end of file: the exec succeeded, and closed it
     if failure:
         status, _, message = failure.partition(b" ")
         raise Refusal(message.decode(errors="replace").strip(), int(status))

@@ -1,226 +1,215 @@
 """The monitor process: parent of the driver and of the container's first process, owner of the container's lifetime.
 
-Whichever of the processes ends first, by any signal, the others end too and nothing is left:
+It keeps the command's streams (hub.py), its log and the control socket (control.py), starts the command again where
+that is asked for, and records the end. Whichever of the processes ends first, by any signal, the others end too and
+nothing is left:
 
     first process ends   the monitor stops the driver, records the exit or removes the container
     driver dies          the monitor kills the first process, and goes on as above
     monitor dies         the kernel kills the first process (parent-death signal); the driver, which then has
                          nothing to serve, cleans up
-    caller dies          the monitor sees the pipe `lifeline` end and kills the first process
+    caller dies          the monitor sees its connection end and kills the first process, if the container is in
+                         the foreground of its caller
 
 The kernel ends the rest: all processes of the pid namespace with the first, the mounts with their namespace. If all
 die at once, the next `pyunion` command cleans up (store.sweep).
 """
 
 import os
-import select
-import signal
 import time
-from contextlib import suppress
-from typing import NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from runtime.container import driver, signals
+from runtime.container import control, restart, signals
 from runtime.container.config import Config
 from runtime.container.console import Settings, restore
-from runtime.container.driver import DriverJob
-from runtime.container.progress import Failure, Progress, send_failure
+from runtime.container.events import emit
+from runtime.container.hub import Client, Hub
+from runtime.container.life import Life
+from runtime.container.progress import Failure
 from runtime.container.record import Container, finish
 from runtime.container.relay import Loop
-from runtime.errors import FAILURE, SIGNALLED, describe
-from unionfs.fuse.kernel import open_device
+from runtime.container.trace import kept, mark
+from runtime.errors import FAILURE, Refusal, describe
 from unionfs.linux import process
 from unionfs.linux.descriptors import close_all_but, point_at_null
 
-_DRIVER_ENDS_WITHIN_MS = 10_000
-"""An unmounted driver has only to close its files; one that takes longer hangs."""
+if TYPE_CHECKING:
+    from runtime.container.logfile import Log
+
 _PIPE_BYTES = 4096
 
 
-class Attachment(NamedTuple):
-    """How the container hangs on its caller. Descriptors, which become the monitor's; -1 where there is none."""
+class Caller(NamedTuple):
+    """How the container hangs on the command that started it."""
 
-    report: int
-    """Pipe to the caller: why the command didn't run, if it didn't. Ends with the monitor."""
-    lifeline: int
-    """Pipe from the caller: numbers of signals to pass on. Ends with the caller."""
-    stdio: tuple[int, int, int]
-    """Pipes that the command gets as 0, 1 and 2 if it gets no terminal."""
-    terminal: int
-    """Socket through which the terminal's master goes to the caller."""
+    connection: int
+    """The monitor's end of a connection as in control.py; the container ends with the other, until told otherwise."""
     size: tuple[int, int]
-    """Rows and columns of the terminal."""
-    callers: tuple[int, Settings] | None
+    """Rows and columns of the terminal that the command gets, if it gets one."""
+    terminal: tuple[int, Settings] | None
     """The caller's own terminal and its settings, to be restored if the caller can't."""
 
     def descriptors(self) -> set[int]:
         """All that are open."""
-        own = self.callers[0] if self.callers else -1
-        return {self.report, self.lifeline, *self.stdio, self.terminal, own} - {-1}
+        return {self.connection, self.terminal[0] if self.terminal else -1} - {-1}
 
 
-def main(container: Container, config: Config, lock: int, attachment: Attachment) -> NoReturn:
+def main(container: Container, config: Config, lock: int, caller: Caller) -> NoReturn:
     """Run `container` to its end; exit with its exit status."""
     status = FAILURE
     try:
         signals.block_all()
         os.setsid()
         os.chdir("/")
-        close_all_but({*attachment.descriptors(), lock})
+        close_all_but({*caller.descriptors(), lock, *kept()})
         point_at_null(0, 1, 2)
         process.set_title(f"pyunion: monitor of {config.name}")
-        status, failure = _run(container, config, lock, attachment)
-        finish(container, status, failure.message if failure else "")
-        if failure is not None:
-            send_failure(attachment.report, failure.status, failure.message)
+        mark("monitor")
+        status = _Monitor(container, config, lock, caller).run()
     finally:
         os._exit(status)  # whatever happened: the code of the caller, further up the stack, is not ours to return to
 
 
-def _run(container: Container, config: Config, lock: int, attachment: Attachment) -> tuple[int, Failure | None]:
-    try:
-        return _Monitor(container, config, lock, attachment).run()
-    except OSError as error:
-        return FAILURE, Failure(FAILURE, describe(error))
-    except Exception as error:
-        return FAILURE, Failure(FAILURE, f"{type(error).__name__}: {error}")
-
-
 class _Monitor:
-    def __init__(self, container: Container, config: Config, lock: int, attachment: Attachment) -> None:
+    def __init__(self, container: Container, config: Config, lock: int, caller: Caller) -> None:
         self._container = container
         self._config = config
         self._lock = lock
-        self._attachment = attachment
-        self._progress = Progress()
+        self._caller = caller
         self._loop = Loop()
-        self._init = self._init_fd = -1
-        self._driver = self._driver_fd = -1
-        self._status: int | None = None
-        self._cancelled: int | None = None
+        self._clients: list[Client] = []
+        self._life: Life | None = None
+        self._hub: Hub | None = None
+        self._stopping = False
+        self._listener = -1
 
-    def run(self) -> tuple[int, Failure | None]:
-        """Start the two, wait for the end of both: the container's exit status, and why it didn't run."""
-        try:
-            reader = self._start()
-            self._watch(reader)
-            self._record_creation()
-            while self._status is None:
-                self._loop.turn()
-        finally:
-            self._kill_init()
-            self._stop_driver()
-        self._read_progress(reader)
-        failure = self._progress.failure
-        if failure is not None:
-            return failure.status, failure
-        return self._status if self._cancelled is None else self._cancelled, None
+    def run(self) -> int:
+        """Run the container until it isn't to be started again: its last exit status."""
+        self._listen()
+        policy = restart.Policy()
+        while True:
+            began_s = time.monotonic()
+            status, failure, ran = self._run_once()
+            delay_s = policy.next(self._container, status, ran_s=time.monotonic() - began_s if ran else -1.0)
+            if delay_s is None or self._stopping or not self._container.exists():
+                break
+            self._record_end(status, "restarting")
+            self._tell_end(status, failure)
+            if not self._sleep(delay_s):
+                break
+        self._finish(status, failure)
+        return status
 
-    def _start(self) -> int:
-        """Fork the driver and the first process; the pipe on which both report."""
-        attachment = self._attachment
-        device = open_device()
-        mounted_reader, mounted = os.pipe()
-        reader, progress = os.pipe()
-        os.set_blocking(reader, False)
-        us = os.getpid()
-        self._driver = os.fork()
-        if self._driver == 0:
-            driver.main(DriverJob(self._container, self._config, device, mounted_reader, progress, self._lock, us))
-        # what the first process needs is imported while the driver imports, which takes longest, what it needs
-        from runtime.container import init
-
-        self._driver_fd = os.pidfd_open(self._driver)
-        process.unshare(process.CLONE_NEWPID)
-        self._init = os.fork()
-        if self._init == 0:
-            where = self._container.run_directory
-            stdio, terminal, size = attachment.stdio, attachment.terminal, attachment.size
-            init.main(init.Job(self._config, where, device, mounted, progress, stdio, terminal, size))
-        self._init_fd = os.pidfd_open(self._init)
-        for fd in {device, mounted_reader, mounted, progress, *attachment.stdio, attachment.terminal} - {-1}:
-            os.close(fd)
-        return reader
-
-    def _watch(self, reader: int) -> None:
+    def _listen(self) -> None:
         caught = signals.catch(signals.PASSED_ON)
-        lifeline = self._attachment.lifeline
-        self._loop.watch(self._init_fd, self._on_init_end)
-        self._loop.watch(self._driver_fd, lambda: self._on_driver_end(reader))
-        self._loop.watch(reader, lambda: self._read_progress(reader))
-        self._loop.watch(lifeline, lambda: self._on_lifeline(lifeline))
         self._loop.watch(caught, lambda: self._pass_on(os.read(caught, _PIPE_BYTES)))
+        self._join(self._caller.connection, owner=True)
+        self._listener = control.listen(self._container.run_directory)
+        self._loop.watch(self._listener, lambda: self._join(control.accept(self._listener), owner=False))
 
-    def _record_creation(self) -> None:
-        changes: dict[str, object] = {"pid": self._init, "pid_ticks": process.start_ticks(self._init)}
-        if not self._container.exists():
-            self._container.write_config(self._config)
-            changes.update(status="created", exit_code=0, error="")
-        self._container.write_state(**changes)
+    def _join(self, fd: int, *, owner: bool) -> None:
+        client = Client(fd, self._hear, self._input_is_full, owner=owner)
+        self._clients[:] = [one for one in self._clients if not one.ended]
+        self._clients.append(client)
+        self._loop.parties.append(client)
+        if not owner and self._life is not None and self._life.started:
+            client.send(control.RUNS)
 
-    def _on_init_end(self) -> None:
-        _, status = os.waitpid(self._init, 0)
-        code = os.waitstatus_to_exitcode(status)
-        self._status = code if code >= 0 else SIGNALLED - code
-        self._loop.forget(self._init_fd)
+    def _input_is_full(self) -> bool:
+        return self._hub is not None and self._hub.full
 
-    def _on_driver_end(self, reader: int) -> None:
-        """The root filesystem is gone. A driver that ended orderly had seen the first process end its mount."""
-        self._loop.forget(self._driver_fd)
-        self._read_progress(reader)
-        if self._driver_status() != 0:
-            self._progress.fail(FAILURE, "root filesystem: its driver process ended unexpectedly")
-        self._kill_init()
+    def _run_once(self) -> tuple[int, Failure | None, bool]:
+        """The exit status, why the command didn't run, and whether it did."""
+        config = self._config
+        self._hub = Hub(self._loop, self._clients, self._open_log(), terminal=config.tty)
+        self._life = Life(self._container, config, self._lock, self._loop, self._hub)
+        try:
+            return *self._life.run(self._caller.size, self._on_start), self._life.started
+        except Refusal as error:
+            return error.status, Failure(error.status, str(error)), False
+        except OSError as error:
+            return FAILURE, Failure(FAILURE, describe(error)), False
+        except Exception as error:
+            return FAILURE, Failure(FAILURE, f"{type(error).__name__}: {error}"), False
 
-    def _read_progress(self, reader: int) -> None:
-        """Take in all that the pipe holds now."""
-        started = self._progress.started
-        with suppress(BlockingIOError):
-            while data := os.read(reader, _PIPE_BYTES):
-                self._progress.feed(data)
-            self._loop.forget(reader)
-        if self._progress.started and not started:
-            self._container.write_state(status="running", started_s=time.time())
+    def _open_log(self) -> "Log | None":
+        options = self._config.log
+        if options.get("driver") == "none":
+            return None
+        from runtime.container.logfile import Log
 
-    def _on_lifeline(self, lifeline: int) -> None:
-        numbers = os.read(lifeline, _PIPE_BYTES)
-        if numbers:
-            self._pass_on(numbers)
-            return
-        self._loop.forget(lifeline)
-        self._kill_init()
-        if self._attachment.callers is not None:
-            restore(*self._attachment.callers)
+        return Log(self._container.log, options.get("max_bytes", 0), options.get("max_files", 1))
+
+    def _on_start(self) -> None:
+        mark("command runs")
+        emit(self._container, self._config, "start")
+        for client in self._clients:
+            client.send(control.RUNS)
+
+    def _hear(self, client: Client, message: bytes) -> None:
+        letter, data = message[:1], message[1:]
+        assert self._hub is not None
+        if letter == control.INPUT:
+            self._hub.type(data, last=client.owner)
+        elif letter == control.ATTACH:
+            client.streams = data
+        elif letter == control.SIZE and self._life is not None:
+            self._life.resize(control.unpack_size(data))
+        elif letter == control.SIGNAL:
+            self._pass_on(data)
+        elif letter == control.UNREAD and client.owner:
+            self._hub.forget(data)
+        elif letter == control.DETACH:
+            client.owner = False
+        elif letter == control.STOP:
+            self._stopping = True
+            client.send(control.STOP)
+        elif not message and client.owner:
+            self._on_owner_gone()
+
+    def _on_owner_gone(self) -> None:
+        self._stopping = True
+        if self._life is not None:
+            self._life.kill()
+        if self._caller.terminal is not None:
+            restore(*self._caller.terminal)
 
     def _pass_on(self, numbers: bytes) -> None:
-        """Send signals to the command, through the first process. One that is still being set up just ends."""
         for number in numbers:
-            if self._progress.started:
-                with suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(self._init_fd, number)
-            elif number in signals.ENDING:
-                self._cancelled = SIGNALLED + number
-                self._kill_init()
+            if self._life is not None:
+                self._life.signal(number)
 
-    def _kill_init(self) -> None:
-        if self._status is None and self._init > 0:
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._init_fd, signal.SIGKILL)
+    def _record_end(self, status: int, how: str) -> None:
+        emit(self._container, self._config, "die", exitCode=str(status))
+        count = self._container.state().get("restarts", 0) + 1
+        self._container.write_state(
+            status=how, pid=0, pid_ticks=0, exit_code=status, finished_s=time.time(), restarts=count
+        )
 
-    def _stop_driver(self) -> None:
-        """Wait until the driver has nothing to serve. If all it wrote is to be removed anyway, don't wait."""
-        if self._driver <= 0:
-            return
-        if self._init > 0 and not self._config.auto_remove:
-            poll = select.poll()
-            poll.register(self._driver_fd, select.POLLIN)
-            poll.poll(_DRIVER_ENDS_WITHIN_MS)
-        self._driver_status()
+    def _sleep(self, delay_s: float) -> bool:
+        """Wait before the next start; requests are heard. Whether it is still to be."""
+        self._life = None
+        until_s = time.monotonic() + delay_s
+        while not self._stopping and (left_s := until_s - time.monotonic()) > 0:
+            self._loop.turn(left_s)
+        return not self._stopping
 
-    def _driver_status(self) -> int:
-        """End the driver, if it hasn't ended: its wait status."""
-        if self._driver <= 0:
-            return 0
-        signal.pidfd_send_signal(self._driver_fd, signal.SIGKILL)  # a zombie takes no notice
-        _, status = os.waitpid(self._driver, 0)
-        self._driver = -1
-        return status
+    def _finish(self, status: int, failure: Failure | None) -> None:
+        """Record the end; then nothing of the container is left but those who have yet to take what was sent."""
+        self._life = None
+        self._loop.forget(self._listener)
+        os.close(self._listener)
+        if failure is None:
+            emit(self._container, self._config, "die", exitCode=str(status))
+        finish(self._container, status, failure.message if failure else "")
+        os.close(self._lock)
+        self._tell_end(status, failure)
+        while any(client.behind for client in self._clients):
+            self._loop.turn()
+
+    def _tell_end(self, status: int, failure: Failure | None) -> None:
+        for client in self._clients:
+            client.owner = False
+            if failure is not None:
+                client.send(control.FAILED, f"{failure.status} {failure.message}".encode(errors="backslashreplace"))
+            client.send(control.EXITED, b"%d" % status)

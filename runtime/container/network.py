@@ -1,12 +1,15 @@
-"""The network as a container's first process sets it up: the host's, or none but loopback."""
+"""The network of a container without any of our networks: the host's, another container's, or none but loopback."""
 
 import os
 import struct
+
+from runtime.container.config import Config
 
 # include/uapi/linux/sockios.h, if.h
 _SIOCGIFFLAGS = 0x8913
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 1
+_MOST_BYTES = 1 << 16
 
 
 def bring_loopback_up() -> None:
@@ -23,3 +26,17 @@ def bring_loopback_up() -> None:
 def hosts(hostname: str) -> bytes:
     """The text of /etc/hosts."""
     return b"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t%b\n" % os.fsencode(hostname)
+
+
+def resolv_conf() -> bytes:
+    """The text of /etc/resolv.conf: the machine's."""
+    try:
+        with open("/etc/resolv.conf", "rb") as file:
+            return file.read(_MOST_BYTES)
+    except FileNotFoundError:
+        return b""
+
+
+def is_ours(config: Config) -> bool:
+    """Whether the container is to be connected to a network of ours."""
+    return config.network not in ("host", "none") and not config.network.startswith("container:")

@@ -12,6 +12,7 @@ from runtime.errors import FAILURE, one_line
 
 _MOST_BYTES = 4096  # PIPE_BUF
 _STARTED = b"started\n"
+_UNSHARED = b"unshared\n"
 
 
 class Failure(NamedTuple):
@@ -24,6 +25,11 @@ class Failure(NamedTuple):
 def send_started(fd: int) -> None:
     """Say that the command runs."""
     os.write(fd, _STARTED)
+
+
+def send_unshared(fd: int) -> None:
+    """Say that the container's namespaces are there."""
+    os.write(fd, _UNSHARED)
 
 
 def send_failure(fd: int, status: int, message: str) -> None:
@@ -43,6 +49,7 @@ class Progress:
     """The reading end: feed it what the pipe gives."""
 
     def __init__(self) -> None:
+        self.unshared = False
         self.started = False
         self.failure: Failure | None = None
         self._partial = b""
@@ -53,6 +60,8 @@ class Progress:
         for line in lines:
             if line + b"\n" == _STARTED:
                 self.started = True
+            elif line + b"\n" == _UNSHARED:
+                self.unshared = True
             else:
                 status, _, message = line.partition(b" ")
                 self.fail(int(status) if status.isdigit() else FAILURE, message.decode(errors="replace"))

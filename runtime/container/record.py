@@ -1,10 +1,13 @@
 """A container's record on disk: what it was asked to be, how it is, and the lock that says that it lives.
 
-    ROOT/containers/ID/config.json   as `run` was told; never changed
+    ROOT/containers/ID/config.json   as `run` was told
                        state.json    what happened last
+                       ID-json.log   what its command wrote, and .1, .2… if it was rotated
                        diff/ work/   upper and work directory of its root filesystem
                        mask/         a layer that hides ROOT and RUNROOT from it, where its layers show them
     RUNROOT/ID/lock                  there, and locked (flock), as long as the container lives
+               control               the monitor's socket, see control.py
+               paused                there while it is
 
 The lock of a living container is inherited by its processes through fork, never taken by two: it is free exactly
 when all that could clean up are dead.
@@ -24,6 +27,7 @@ from runtime.trees import remove_tree
 from unionfs.linux.process import start_ticks
 
 SHORT_ID = 12
+RUNNING = ("running", "restarting")
 KILLED = SIGNALLED + 9
 
 
@@ -37,6 +41,7 @@ class Container:
         self.upper = f"{self.directory}/diff"
         self.workdir = f"{self.directory}/work"
         self.mask = f"{self.directory}/mask"
+        self.log = f"{self.directory}/{identity}-json.log"
         self.run_directory = f"{places.runroot}/{identity}"
 
     def config(self) -> Config:
@@ -51,16 +56,18 @@ class Container:
         _write_json(f"{self.directory}/config.json", to_json(config))
 
     def state(self) -> dict[str, Any]:
-        """What happened last: status, its first process, exit_code, error, started_s, finished_s.
+        """What happened last: status, its first process, exit_code, error, started_s, finished_s, restarts.
 
-        status is created, running or exited; the process is pid, which started pid_ticks after the machine did.
+        status is creating (by `run`, whose failure removes it), created, running, restarting or exited; the process
+        is pid, which started pid_ticks after the machine did.
         """
         try:
             state = _read_json(f"{self.directory}/state.json")
         except FileNotFoundError:
-            state = {"status": "created", "pid": 0, "pid_ticks": 0}
-        if state["status"] == "running" and not os.path.exists(self.run_directory):
-            state.update(status="exited", exit_code=KILLED, finished_s=state["started_s"])  # the machine went down
+            state = {"status": "creating", "pid": 0, "pid_ticks": 0, "exit_code": 0, "error": "", "restarts": 0}
+        if state["status"] in RUNNING and not os.path.exists(self.run_directory):
+            # the machine went down
+            state.update(status="exited", pid=0, exit_code=KILLED, finished_s=state["started_s"])
         return state
 
     def write_state(self, **changes: object) -> None:
@@ -120,11 +127,23 @@ def finish(container: Container, exit_code: int, error: str) -> None:
 
     Only the holder of its lock calls this.
     """
-    if not container.exists() or container.state()["status"] == "created" or container.config().auto_remove:
+    if not container.exists() or container.state()["status"] == "creating" or container.config().auto_remove:
         container.remove()
         return
     container.write_state(status="exited", pid=0, exit_code=exit_code, error=error, finished_s=time.time())
     container.release()
+
+
+def open_process(container: Container) -> int:
+    """A pidfd of the container's first process. Raises Refusal: it doesn't run."""
+    state = container.state()
+    if state["status"] == "running":
+        with suppress(FileNotFoundError, ProcessLookupError):
+            pidfd = os.pidfd_open(state["pid"])
+            if start_ticks(state["pid"]) == state["pid_ticks"]:  # else the number is a stranger's by now
+                return pidfd
+            os.close(pidfd)
+    raise Refusal(f"container {container.config().name} is not running", status=1)
 
 
 def names_in(directory: str) -> list[str]:

@@ -1,59 +1,35 @@
-"""Copying between descriptors inside a poll() loop, so that signals and the end of the container are never missed.
+"""A poll() loop over descriptors, so that signals, the end of the container and its streams are all heard of.
 
-One buffer each way: read when it is empty, write when it isn't. A write is at most PIPE_BUF, which a pipe or
-terminal that polled writable takes without blocking, so nobody's descriptors have to be made non-blocking.
+A write is at most PIPE_BUF, which a pipe or terminal that polled writable takes without blocking, so nobody's
+descriptors have to be made non-blocking.
 """
 
-import errno
-import os
 import select
 from collections.abc import Callable
+from typing import Protocol
 
-_READ_BYTES = 65536
-_WRITE_BYTES = 4096
+WRITE_BYTES = 4096  # PIPE_BUF
+READ_BYTES = 32768
+_ALWAYS = select.POLLHUP | select.POLLERR | select.POLLNVAL
 
 
-class Relay:
-    """One direction: what `source` gives goes to `sink`, until one of them has ended."""
+class Party(Protocol):
+    """Something that waits for a descriptor: for other events at other times."""
 
-    def __init__(self, source: int, sink: int, on_end: Callable[[], None]) -> None:
-        self.source = source
-        self.sink = sink
-        self.ended = False
-        self._on_end = on_end
-        self._waiting = memoryview(b"")
+    ended: bool
 
     def wants(self) -> tuple[int, int]:
-        """The descriptor and poll events it waits for."""
-        return (self.sink, select.POLLOUT) if self._waiting else (self.source, select.POLLIN)
+        """The descriptor and poll events it waits for; a negative one: nothing for now."""
 
-    def step(self) -> None:
+    def step(self, events: int) -> None:
         """Do what was waited for."""
-        try:
-            if self._waiting:
-                self._waiting = self._waiting[os.write(self.sink, self._waiting[:_WRITE_BYTES]) :]
-                return
-            self._waiting = memoryview(os.read(self.source, _READ_BYTES))
-            if not self._waiting:
-                self._end()
-        except BlockingIOError:
-            return  # somebody else made the terminal or pipe non-blocking, and took what there was
-        except OSError as error:
-            # EIO: the last process of the terminal closed it (or, reading ours, we lost ours); EPIPE: nobody reads
-            if error.errno not in (errno.EIO, errno.EPIPE):
-                raise
-            self._end()
-
-    def _end(self) -> None:
-        self.ended = True
-        self._on_end()
 
 
 class Loop:
-    """A poll() loop over relays and other descriptors, each with a function to call when it is readable."""
+    """Calls functions when descriptors are readable, and parties when they have what they want."""
 
     def __init__(self) -> None:
-        self.relays: list[Relay] = []
+        self.parties: list[Party] = []
         self._watched: dict[int, Callable[[], None]] = {}
 
     def watch(self, fd: int, on_readable: Callable[[], None]) -> None:
@@ -64,22 +40,22 @@ class Loop:
         """Stop watching `fd`."""
         self._watched.pop(fd, None)
 
-    def turn(self) -> None:
-        """Wait for something to happen, and deal with it."""
-        poll = select.poll()
-        for fd in self._watched:
-            poll.register(fd, select.POLLIN)
-        self.relays = [relay for relay in self.relays if not relay.ended]
-        wanted = [(relay, *relay.wants()) for relay in self.relays]
-        interest: dict[int, int] = {}
+    def turn(self, timeout_s: float | None = None) -> None:
+        """Wait for something to happen, at most so long, and deal with it."""
+        self.parties = [party for party in self.parties if not party.ended]
+        wanted = [(party, *party.wants()) for party in self.parties]
+        interest = dict.fromkeys(self._watched, select.POLLIN)
         for _, fd, events in wanted:
-            interest[fd] = interest.get(fd, 0) | events
+            if fd >= 0:
+                interest[fd] = interest.get(fd, 0) | events
+        poll = select.poll()
         for fd, events in interest.items():
             poll.register(fd, events)
-        ready = dict(poll.poll())
+        ready = dict(poll.poll(None if timeout_s is None else max(0.0, timeout_s * 1000)))
         for fd, call in list(self._watched.items()):
-            if ready.get(fd):
+            if ready.get(fd) and self._watched.get(fd) is call:
                 call()
-        for relay, fd, events in wanted:
-            if not relay.ended and ready.get(fd, 0) & (events | select.POLLHUP | select.POLLERR | select.POLLNVAL):
-                relay.step()
+        for party, fd, events in wanted:
+            happened = ready.get(fd, 0) & (events | _ALWAYS)
+            if happened and not party.ended:
+                party.step(happened)

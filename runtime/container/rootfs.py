@@ -70,23 +70,32 @@ class Prepared(NamedTuple):
     mqueue: int
 
 
-def prepare() -> Prepared:
-    """Make the kernel's filesystems for this container. Precondition: pid 1 of the new namespaces."""
+def prepare(config: Config, shm: int) -> Prepared:
+    """Make the kernel's filesystems for this container; `shm` is its /dev/shm, or -1 if it gets one of its own.
+
+    Precondition: the new namespaces are entered.
+    """
+    if shm < 0 and config.namespaces.get("ipc") == "host":
+        shm = mounts.open_tree(None, b"/dev/shm")
     return Prepared(
         mounts.fsmount(b"proc", {b"source": b"proc"}, HARMLESS),
-        mounts.fsmount(b"sysfs", {b"source": b"sysfs"}, HARMLESS | MOUNT_ATTR_RDONLY),
-        _make_dev(),
+        mounts.fsmount(b"sysfs", {b"source": b"sysfs"}, HARMLESS | (0 if config.privileged else MOUNT_ATTR_RDONLY)),
+        _make_dev(config),
         mounts.fsmount(
             b"devpts",
             {b"source": b"devpts", b"newinstance": None, b"ptmxmode": b"0666", b"mode": b"0620", b"gid": _TTY_GROUP},
             MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC,
         ),
-        mounts.fsmount(b"tmpfs", {b"source": b"shm", b"mode": b"1777", b"size": b"65536k"}, HARMLESS),
+        shm if shm >= 0 else _make_shm(config.shm_bytes),
         mounts.fsmount(b"mqueue", {b"source": b"mqueue"}, HARMLESS),
     )
 
 
-def _make_dev() -> int:
+def _make_shm(size: int) -> int:
+    return mounts.fsmount(b"tmpfs", {b"source": b"shm", b"mode": b"1777", b"size": b"%d" % size}, HARMLESS)
+
+
+def _make_dev(config: Config) -> int:
     dev = mounts.fsmount(
         b"tmpfs",
         {b"source": b"tmpfs", b"mode": b"755", b"size": b"65536k"},
@@ -94,6 +103,11 @@ def _make_dev() -> int:
     )
     for name, major, minor in _DEVICES:
         os.mknod(name, stat.S_IFCHR | 0o666, os.makedev(major, minor), dir_fd=dev)
+    if config.privileged or config.security.get("devices"):
+        from runtime.container import devices
+
+        asked = [devices.DeviceNode(*node) for node in config.security.get("devices", ())]
+        devices.make(dev, [*asked, *(devices.all_below() if config.privileged else ())])
     for link, target in _DEVICE_LINKS:
         os.symlink(target, link, dir_fd=dev)
     for directory in (b"pts", b"shm", b"mqueue"):
@@ -113,7 +127,8 @@ def attach(root: int, scratch: int, prepared: Prepared, config: Config) -> None:
     _attach_plain(root, b"dev/pts", prepared.pts)
     _attach_plain(root, b"dev/shm", prepared.shm)
     _attach_plain(root, b"dev/mqueue", prepared.mqueue)
-    _protect(root, scratch)
+    if not config.privileged:
+        _protect(root, scratch)
     for name in (b"hosts", b"hostname", b"resolv.conf"):
         _attach_at(root, b"etc/" + name, mounts.open_tree(scratch, name), "file")
     kernel = {os.fstat(prepared.proc).st_dev, os.fstat(prepared.sys).st_dev}

@@ -6,6 +6,7 @@ stranger's: a FIFO, a device or endless text must not stop us.
 
 import os
 import stat
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from runtime.errors import Refusal
@@ -25,11 +26,11 @@ class User(NamedTuple):
     home: str
 
 
-def look_up(root: int, spec: str) -> User:
+def look_up(root: int, spec: str, more_groups: Sequence[str] = ()) -> User:
     """The user that `spec` (NAME|UID[:GROUP|GID], or nothing for root) means under the directory `root`.
 
     As Docker has it: a name before a number of the same text; a number needs no entry; without a group, the
-    user's own and those that list the user as a member. Raises Refusal.
+    user's own and those that list the user as a member. `more_groups` (NAME|GID) come on top. Raises Refusal.
     """
     who, _, group = spec.partition(":")
     who = who or "0"
@@ -45,6 +46,7 @@ def look_up(root: int, spec: str) -> User:
     elif entry:
         members = _records(root, b"etc/group", 4)
         groups = [int(record[2]) for record in members if entry[0] in record[3].split(",")]
+    groups += [number for name in more_groups if (number := _group_id(root, name)) not in groups]
     return User(uid, gid, groups, home)
 
 

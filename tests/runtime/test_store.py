@@ -98,7 +98,7 @@ def test_an_ambiguous_beginning_is_refused(store: Store) -> None:
 
 
 @pytest.mark.parametrize("restarted", [False, True])
-@pytest.mark.parametrize(("status", "auto_remove"), [("created", False), ("running", True)])
+@pytest.mark.parametrize(("status", "auto_remove"), [("creating", False), ("running", True)])
 def test_sweep_removes_what_was_not_to_stay(store: Store, status: str, auto_remove: bool, restarted: bool) -> None:
     container, lock = make(store, "one", status, auto_remove=auto_remove)
     crash(store, lock, restarted)

@@ -1,0 +1,88 @@
+"""The control socket of a living container, RUNROOT/ID/control: its monitor listens, commands connect.
+
+A message is a packet, one letter and what it is about; neither side ever waits for a second half of one. Whoever
+connects says nothing but what it wants: `a` to get and give streams, `s` to stop. All are told of start and end.
+
+    to the monitor                              from the monitor
+    a + letters   attach to these streams       o e + data  output, error output
+    i + data      input; without data: its end  r           the command runs
+    w + size      rows and columns              f + text    it doesn't: exit status, why
+    k + number    pass this signal on           x + number  it has ended: exit status; the last message
+    c + letter    nobody reads that stream      s           heard: it won't be started again when it ends
+    d             this one may leave without ending the container
+    s             don't start it again when it ends
+"""
+
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from runtime.container.relay import READ_BYTES
+
+ATTACH, INPUT, SIZE, SIGNAL, UNREAD, DETACH, STOP = b"a", b"i", b"w", b"k", b"c", b"d", b"s"
+OUTPUT, ERROR, RUNS, FAILED, EXITED = b"o", b"e", b"r", b"f", b"x"
+
+MOST_BYTES = READ_BYTES + 1
+_NAME = "control"
+_SIZE = struct.Struct("HH")
+
+
+def listen(run_directory: str) -> int:
+    """The listening socket of the container whose run directory this is. Raises OSError."""
+    import socket
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener, _short(run_directory) as directory:
+        with suppress(FileNotFoundError):
+            os.unlink(f"{directory}/{_NAME}")  # of a monitor that was killed
+        listener.bind(f"{directory}/{_NAME}")
+        listener.listen(16)
+        return listener.detach()
+
+
+def accept(listener: int) -> int:
+    """The next who connects."""
+    import socket
+
+    with socket.socket(fileno=os.dup(listener)) as waiting:
+        return waiting.accept()[0].detach()
+
+
+def connect(run_directory: str) -> int:
+    """A connection to the monitor. Raises OSError: it doesn't run."""
+    import socket
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection, _short(run_directory) as directory:
+        connection.connect(f"{directory}/{_NAME}")
+        return connection.detach()
+
+
+def pair() -> tuple[int, int]:
+    """A connection whose both ends are at hand: the command's and the monitor's."""
+    import socket
+
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    return ours.detach(), theirs.detach()
+
+
+def pack_size(size: tuple[int, int]) -> bytes:
+    """Rows and columns, as a message carries them."""
+    return _SIZE.pack(*size)
+
+
+def unpack_size(data: bytes) -> tuple[int, int]:
+    """The reverse. Raises ValueError."""
+    if len(data) != _SIZE.size:
+        raise ValueError("not the size of a terminal")
+    rows, columns = _SIZE.unpack(data)
+    return rows, columns
+
+
+@contextmanager
+def _short(directory: str) -> Iterator[str]:
+    """A path of the directory that is short enough for a socket's address (108 bytes), as long as this is held."""
+    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{fd}"
+    finally:
+        os.close(fd)

@@ -1,0 +1,260 @@
+"""One run of a container: the driver that serves its root filesystem, and its first process.
+
+Either ends with the other: the end of the first process ends the mount namespace and with it the union, which leaves
+the driver nothing to serve; without a driver the first process is killed.
+"""
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from runtime.container import console, control, driver, namespaces, network, signals
+from runtime.container.config import Config
+from runtime.container.driver import DriverJob
+from runtime.container.hub import Hub
+from runtime.container.progress import Failure, Progress
+from runtime.container.record import Container
+from runtime.container.relay import Loop
+from runtime.container.trace import mark
+from runtime.errors import FAILURE, SIGNALLED, Refusal
+from unionfs.fuse.kernel import open_device
+from unionfs.linux import process
+
+if TYPE_CHECKING:
+    from runtime.container.cgroups.group import Group
+
+_DRIVER_ENDS_WITHIN_MS = 10_000
+"""An unmounted driver has only to close its files; one that takes longer hangs."""
+_PIPE_BYTES = 4096
+_NONE = (-1, -1)
+
+
+class Life:
+    """From the first fork to the last wait."""
+
+    def __init__(self, container: Container, config: Config, lock: int, loop: Loop, hub: Hub) -> None:
+        self._container = container
+        self._config = config
+        self._lock = lock
+        self._loop = loop
+        self._hub = hub
+        self._progress = Progress()
+        self._init = self._init_fd = -1
+        self._driver = self._driver_fd = -1
+        self._reader = self._go = -1
+        self._group: Group | None = None
+        self._master = -1
+        self._size: tuple[int, int] | None = None
+        self._status: int | None = None
+        self._cancelled: int | None = None
+        self._oom_killed = False
+
+    @property
+    def oom_killed(self) -> bool:
+        """Whether a process of it was ended because its memory was used up."""
+        return self._oom_killed
+
+    @property
+    def started(self) -> bool:
+        """Whether the command ran."""
+        return self._progress.started
+
+    def run(self, size: tuple[int, int], on_start: Callable[[], None]) -> tuple[int, Failure | None]:
+        """Start the two, wait for the end of both: the container's exit status, and why it didn't run."""
+        try:
+            self._start(size)
+            self._watch(on_start)
+            self._record_creation()
+            while self._status is None:
+                self._loop.turn()
+        finally:
+            self.kill()
+            self._stop_driver()
+            self._take_down()
+        failure = self._progress.failure
+        if failure is not None:
+            return failure.status, failure
+        status = self._status if self._cancelled is None else self._cancelled
+        return FAILURE if status is None else status, None
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the command, through the first process. One that is still being set up just ends."""
+        if self._progress.started:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._init_fd, number)
+        elif number in signals.ENDING or number == signal.SIGKILL:
+            self._cancelled = SIGNALLED + number
+            self.kill()
+
+    def resize(self, size: tuple[int, int]) -> None:
+        """Give the terminal that many rows and columns."""
+        self._size = size
+        if self._master >= 0:
+            with suppress(OSError):
+                console.set_size(self._master, size)
+
+    def kill(self) -> None:
+        """End the container, by force."""
+        if self._status is None and self._init > 0:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._init_fd, signal.SIGKILL)
+
+    def _start(self, size: tuple[int, int]) -> None:
+        """Fork the driver and the first process."""
+        config = self._config
+        device = open_device()
+        mounted_reader, mounted = os.pipe()
+        self._reader, progress = os.pipe()
+        os.set_blocking(self._reader, False)
+        us = os.getpid()
+        self._driver = os.fork()
+        if self._driver == 0:
+            driver.main(DriverJob(self._container, config, device, mounted_reader, progress, self._lock, us))
+        mark("driver forked")
+        # what the first process needs is imported while the driver imports, which takes longest, what it needs
+        from runtime.container import cgroups, init
+
+        mark("first process's modules imported")
+        self._driver_fd = os.pidfd_open(self._driver)
+        self._group = cgroups.create(self._container.id, config.limits, config.privileged)
+        planned = namespaces.plan(config, self._container.places)
+        hosts, resolv_conf = self._network_files()
+        mark("control group made")
+        stdin = os.pipe() if config.interactive and not config.tty else _NONE
+        stdout, stderr = (_NONE, _NONE) if config.tty else (os.pipe(), os.pipe())
+        channel = console.channel() if config.tty else _NONE
+        go, self._go = os.pipe()
+        theirs = (stdin[0], stdout[1], stderr[1])
+        host = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        namespaces.enter_pids(planned)
+        self._init = os.fork()
+        if self._init == 0:
+            where = self._container.run_directory
+            texts = (hosts, resolv_conf)
+            init.main(
+                init.Job(
+                    config, where, device, mounted, progress, go, theirs, channel[1], size, planned, self._group, *texts
+                )
+            )
+        process.setns(host, process.CLONE_NEWPID)  # further children of ours aren't the container's
+        self._init_fd = os.pidfd_open(self._init)
+        mark("first process forked")
+        pidfds = {pidfd for pidfd, _ in planned.joined}
+        for fd in {*pidfds, host, device, mounted_reader, mounted, progress, go, *theirs, channel[1]} - {-1}:
+            os.close(fd)
+        if config.tty:
+            self._loop.watch(channel[0], lambda: self._on_terminal(channel[0]))
+        else:
+            self._hub.connect(stdin[1], {control.OUTPUT: stdout[0], control.ERROR: stderr[0]})
+
+    def _watch(self, on_start: Callable[[], None]) -> None:
+        self._loop.watch(self._init_fd, self._on_init_end)
+        self._loop.watch(self._driver_fd, self._on_driver_end)
+        self._loop.watch(self._reader, lambda: self._read_progress(on_start))
+
+    def _record_creation(self) -> None:
+        if not self._container.exists():
+            self._container.write_config(self._config)
+        self._container.write_state(pid=self._init, pid_ticks=process.start_ticks(self._init))
+        if not network.is_ours(self._config):
+            self._let_go()
+
+    def _let_go(self) -> None:
+        with suppress(BrokenPipeError):  # it has failed, which is heard of soon
+            os.write(self._go, b"g")
+
+    def _network_files(self) -> tuple[bytes, bytes]:
+        """The texts of /etc/hosts and /etc/resolv.conf."""
+        config = self._config
+        if network.is_ours(config):
+            from runtime.network import attach, wanted
+
+            asked = wanted.read(config.networks, config.network)
+            return attach.prepare(self._container.places, self._container.id, config.name, config.hostname, asked)
+        return network.hosts(config.hostname), network.resolv_conf()
+
+    def _connect(self) -> None:
+        """The first process has its network namespace: connect it; meanwhile it goes on and waits in the end."""
+        from runtime.network import attach, wanted
+
+        asked = wanted.read(self._config.networks, self._config.network)
+        try:
+            attach.attach(self._container.places, self._container.id, asked, self._init)
+        except Refusal as error:
+            self._progress.fail(error.status, str(error))
+            self.kill()
+            return
+        mark("network connected")
+        self._let_go()
+
+    def _on_terminal(self, channel: int) -> None:
+        """The first process has made the terminal: its master is ours to serve."""
+        self._loop.forget(channel)
+        self._master = console.receive(channel)
+        if self._master < 0:
+            return
+        if self._size is not None:
+            self.resize(self._size)
+        self._hub.connect(self._master, {control.OUTPUT: self._master})
+
+    def _on_init_end(self) -> None:
+        _, status = os.waitpid(self._init, 0)
+        code = os.waitstatus_to_exitcode(status)
+        self._status = code if code >= 0 else SIGNALLED - code
+        self._loop.forget(self._init_fd)
+
+    def _on_driver_end(self) -> None:
+        """The root filesystem is gone. A driver that ended orderly had seen the first process end its mount."""
+        self._loop.forget(self._driver_fd)
+        self._read_progress(lambda: None)
+        if self._driver_status() != 0:
+            self._progress.fail(FAILURE, "root filesystem: its driver process ended unexpectedly")
+        self.kill()
+
+    def _read_progress(self, on_start: Callable[[], None]) -> None:
+        """Take in all that the pipe holds now."""
+        started, unshared = self._progress.started, self._progress.unshared
+        with suppress(BlockingIOError):
+            while data := os.read(self._reader, _PIPE_BYTES):
+                self._progress.feed(data)
+            self._loop.forget(self._reader)
+        if self._progress.unshared and not unshared and network.is_ours(self._config):
+            self._connect()
+        if self._progress.started and not started:
+            self._container.write_state(status="running", started_s=time.time())
+            on_start()
+
+    def _stop_driver(self) -> None:
+        """Wait until the driver has nothing to serve. If all it wrote is to be removed anyway, don't wait."""
+        if self._driver <= 0:
+            return
+        if self._init > 0 and not self._config.auto_remove:
+            poll = select.poll()
+            poll.register(self._driver_fd, select.POLLIN)
+            poll.poll(_DRIVER_ENDS_WITHIN_MS)
+        self._driver_status()
+
+    def _driver_status(self) -> int:
+        """End the driver, if it hasn't ended: its wait status."""
+        if self._driver <= 0:
+            return 0
+        signal.pidfd_send_signal(self._driver_fd, signal.SIGKILL)  # a zombie takes no notice
+        _, status = os.waitpid(self._driver, 0)
+        self._driver = -1
+        return status
+
+    def _take_down(self) -> None:
+        if self._group is not None:
+            self._oom_killed = self._group.oom_killed()
+            self._group.remove()
+        self._hub.end()
+        if self._reader >= 0:
+            self._read_progress(lambda: None)
+        for fd in (self._init_fd, self._driver_fd, self._reader, self._go):
+            if fd >= 0:
+                self._loop.forget(fd)
+                os.close(fd)

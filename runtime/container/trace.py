@@ -1,0 +1,39 @@
+"""Where the time goes while a container starts: with PYUNION_TRACE set, each phase is a line on standard error.
+
+    pyunion: trace 12.3 ms  [4711] namespaces made
+
+Milliseconds since the command was started, by the kernel's clock of 10 ms steps; pids tell the processes apart.
+"""
+
+import os
+import time
+
+_HIGH = 700
+
+
+class _Trace:
+    fd = -1
+    began_s = 0.0
+
+
+def begin() -> None:
+    """Keep standard error for it, whatever becomes of descriptor 2. Called once, by the command."""
+    if "PYUNION_TRACE" in os.environ:
+        import fcntl
+
+        from unionfs.linux.process import start_ticks
+
+        _Trace.began_s = start_ticks(os.getpid()) / os.sysconf("SC_CLK_TCK")
+        _Trace.fd = fcntl.fcntl(2, fcntl.F_DUPFD_CLOEXEC, _HIGH)
+
+
+def kept() -> set[int]:
+    """The descriptor that is to stay open for it, if one is."""
+    return {_Trace.fd} - {-1}
+
+
+def mark(phase: str) -> None:
+    """A phase has ended."""
+    if _Trace.fd >= 0:
+        milliseconds = (time.clock_gettime(time.CLOCK_BOOTTIME) - _Trace.began_s) * 1000
+        os.write(_Trace.fd, f"pyunion: trace {milliseconds:6.1f} ms  [{os.getpid()}] {phase}\n".encode())
