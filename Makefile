@@ -1,14 +1,15 @@
 # `make demo` and `make test` do all the set-up first; see .ci/bootstrap.
-.PHONY: help demo test fuzz lint clean
+.PHONY: help demo test fuzz features lint clean
 
 EXAMPLES = 500
 
 help:
-	@echo "make demo    a container over this machine's own root, and what it changed"
-	@echo "make test    the whole test suite (PYTEST_ARGS='-k whiteout' for a part)"
-	@echo "make fuzz    random calls beside kernel overlayfs (EXAMPLES=500 rounds), many processes, every fault"
-	@echo "make lint    ruff, mypy --strict, import directions"
-	@echo "make clean   remove .venv and all caches of this checkout"
+	@echo "make demo      a container over this machine's own root, and what it changed"
+	@echo "make test      the whole test suite (PYTEST_ARGS='-k whiteout' for a part)"
+	@echo "make fuzz      random calls beside kernel overlayfs (EXAMPLES=500 rounds), many processes, every fault"
+	@echo "make features  tests of the mount without each feature of the kernel's FUSE in turn (an hour)"
+	@echo "make lint      ruff, mypy --strict, import directions"
+	@echo "make clean     remove .venv and all caches of this checkout"
 
 demo:
 	@.ci/bootstrap demo
@@ -21,6 +22,13 @@ test:
 fuzz:
 	@.ci/bootstrap test
 	@PYUNION_FUZZ_EXAMPLES=$(EXAMPLES) .venv/bin/python -m pytest tests/differential tests/concurrency tests/faults -o timeout=0 $(PYTEST_ARGS)
+
+features:
+	@.ci/bootstrap test
+	@for what in $$(.venv/bin/python -m tests.support.lesser_fuse); do \
+	    echo "without $$what"; \
+	    PYUNION_TEST_REFUSE=$$what .venv/bin/python -m pytest -q -m "not slow" tests/fuse tests/semantics $(PYTEST_ARGS) || exit 1; \
+	done
 
 lint:
 	@.ci/bootstrap test

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import needs
+from tests.support import lesser_fuse, needs
 from tests.support.debian import BuildError
 from tests.support.image import Image, debian_image
 from tests.support.mounts import MountFactory, mount_overlay, mount_union
@@ -18,6 +18,21 @@ def pytest_configure() -> None:
     if os.geteuid() == 0:
         process.unshare(process.CLONE_NEWNS)
         mounts.make_private(b"/")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is about features of FUSE that the tests are to do without; see tests/support/lesser_fuse.py."""
+    if "PYUNION_TEST_REFUSE" not in os.environ:
+        return
+    left_out = [item for item in items if _is_refused(item)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
+def _is_refused(item: pytest.Item) -> bool:
+    parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    marks = item.iter_markers("uses")
+    return parameters.get("binding") == "pyfuse3" or any(lesser_fuse.is_refused(mark.args) for mark in marks)
 
 
 @pytest.fixture

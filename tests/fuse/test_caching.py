@@ -43,6 +43,7 @@ def test_the_same_question_is_asked_once(make_union: MakeUnion, call) -> None:
     assert second == NOTHING
 
 
+@pytest.mark.uses("DO_READDIRPLUS")
 def test_a_listing_brings_the_attributes_along(make_union: MakeUnion) -> None:
     union = make_union(fill, "debug")
     os.listdir(union.top / "dir")

@@ -49,6 +49,7 @@ def test_a_killed_driver_leaves_a_mount_that_says_so_and_can_be_mounted_anew(mak
     assert sorted(os.listdir(union.top)) == ["dir", "file"]
 
 
+@pytest.mark.uses("PASSTHROUGH")
 def test_requests_to_a_killed_driver_fail_and_do_not_hang(make_union: MakeUnion, open_fds, binding: str) -> None:
     union = make_union(fill)
     fd = open_fds(union.top / "file", os.O_RDWR)

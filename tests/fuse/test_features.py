@@ -2,33 +2,18 @@
 
 import mmap
 import os
-import signal
 import stat
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.fuse.conftest import as_user
-from tests.support import needs
+from tests.fuse.conftest import MakeUnion, as_user
+from tests.support import lesser_fuse, mounts, needs
 from unionfs.fuse.direct.protocol import Init
 
-pytestmark = needs.root
+pytestmark = [needs.root, pytest.mark.uses(*Init.__members__)]
 
 NAMES = 300
-SERVE = """
-import sys
-from unionfs.core.options import UnionOptions
-from unionfs.fuse import mounting
-from unionfs.fuse.direct import server
-from unionfs.fuse.direct.protocol import Init
-place = sys.argv[1].encode()
-options = UnionOptions(lower=(place + b"/lower",), upper=place + b"/upper", workdir=place + b"/work")
-union, fd, target, _ = mounting.mount(options, place + b"/merged", mounting.Settings(binding="direct"))
-server.serve(union, fd, target, timeout_s=1e9, debug=False, refused=Init(int(sys.argv[2])))
-"""
 
 
 @pytest.fixture
@@ -36,23 +21,19 @@ def binding() -> str:
     return "direct"
 
 
-@pytest.fixture(params=[*Init, Init((1 << 64) - 1)], ids=lambda feature: feature.name or "everything")
-def top(request: pytest.FixtureRequest, public_path: Path) -> Iterator[Path]:
+@pytest.fixture(params=lesser_fuse.CHOICES)
+def top(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, make_union: MakeUnion) -> Path:
     """A mount without the feature."""
-    for name in ("lower/dir", "upper", "work", "merged"):
-        (public_path / name).mkdir(parents=True)
-    lower, merged = public_path / "lower", public_path / "merged"
+    monkeypatch.setattr(mounts, "PYUNIONFS", lesser_fuse.command(request.param))
+    return make_union(fill).top
+
+
+def fill(lower: Path) -> None:
+    (lower / "dir").mkdir()
     (lower / "file").write_bytes(b"lower " * 1000)
     (lower / "link").symlink_to("file")
     for number in range(NAMES):
         (lower / f"dir/{number}").touch()
-    driver = subprocess.Popen([sys.executable, "-c", SERVE, str(public_path), str(request.param.value)])
-    while not os.path.ismount(merged):
-        assert driver.poll() is None
-    os.statvfs(merged)
-    yield merged
-    driver.send_signal(signal.SIGTERM)
-    assert driver.wait(20) == 0
 
 
 def test_a_kernel_without_a_feature_is_served_as_well(top: Path) -> None:

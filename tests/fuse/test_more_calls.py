@@ -93,6 +93,7 @@ def test_ranges_are_copied_by_the_layers_filesystem(make_union: MakeUnion, open_
     assert (union.top / "new").read_bytes() == bytes(10) + (b"lower" * BLOCK)[: 2 * BLOCK]
 
 
+@pytest.mark.uses("TMPFILE")
 def test_a_file_without_name_gets_one(make_union: MakeUnion) -> None:
     """Rule 91."""
     union = make_union(fill)
@@ -111,6 +112,7 @@ def test_a_file_without_name_gets_one(make_union: MakeUnion) -> None:
     assert (union.upper / "dir/named").stat().st_mode & 0o7777 == 0o600
 
 
+@pytest.mark.uses("TMPFILE")
 def test_a_file_without_name_belongs_to_who_asked_and_goes_when_it_is_closed(make_union: MakeUnion) -> None:
     union = make_union(lambda lower: (lower.chmod(0o777), (lower / "dir").mkdir(), (lower / "dir").chmod(0o777)))
     script = """
@@ -123,6 +125,7 @@ assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (1234, 1235, 0o600
     assert os.listdir(union.upper / "dir") == []
 
 
+@pytest.mark.uses("STATX")
 def test_time_of_birth(make_union: MakeUnion) -> None:
     union = make_union(fill)
     before = time.time_ns() - 20_000_000
@@ -172,6 +175,7 @@ def test_other_ioctls_are_refused(make_union: MakeUnion, open_fds) -> None:
     assert error.value.errno == errno.ENOTTY
 
 
+@pytest.mark.uses("DONT_MASK", "POSIX_ACL")
 def test_default_acls_take_the_place_of_the_umask(make_union: MakeUnion) -> None:
     union = make_union(fill)
     subprocess.run(["setfacl", "-d", "-m", "u:1234:rwx,g::rwx,o::r", union.top / "dir"], check=True)

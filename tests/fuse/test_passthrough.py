@@ -43,6 +43,7 @@ def moved(union: Union, content: bytes, path: Path) -> dict[str, int]:
     return {name: counted[name] for name in ("read", "write") if counted[name]}
 
 
+@pytest.mark.uses("PASSTHROUGH")
 def test_files_of_the_upper_are_read_and_written_by_the_kernel(make_union: MakeUnion) -> None:
     union = make_union(fill, f"debug,{DIRECT}")
     path = union.top / "new"
@@ -55,6 +56,7 @@ def test_files_of_the_upper_are_read_and_written_by_the_kernel(make_union: MakeU
     assert (union.upper / "new").read_bytes() == NEW + b"end"
 
 
+@pytest.mark.uses("PASSTHROUGH")
 def test_files_that_were_copied_up_are_too(make_union: MakeUnion) -> None:
     union = make_union(fill, f"debug,{DIRECT}")
     with union.requests() as counted, open(union.top / "file", "r+b") as file:
@@ -69,6 +71,7 @@ def test_files_of_lowers_are_cached_or_passed_through_as_asked(make_union: MakeU
     assert moved(union, OLD, union.top / "file") == {}
 
 
+@pytest.mark.uses("PASSTHROUGH")
 def test_files_of_a_read_only_union_are_read_by_the_kernel(public_path: Path, union_mount: MountFactory) -> None:
     lower = public_path / "lower"
     lower.mkdir()
@@ -79,6 +82,7 @@ def test_files_of_a_read_only_union_are_read_by_the_kernel(public_path: Path, un
         mounted.unmount()
 
 
+@pytest.mark.uses("PASSTHROUGH")
 def test_a_file_read_before_copy_up_stays_cached_for_all_until_it_is_closed(make_union: MakeUnion, open_fds) -> None:
     union = make_union(fill, f"debug,{DIRECT}")
     path = union.top / "file"
@@ -134,6 +138,7 @@ def test_capabilities_go_with_any_write(make_union: MakeUnion) -> None:
 # lower_io=shared with an upper: files of lowers are passed through until they are copied up
 
 
+@pytest.mark.uses("PASSTHROUGH")
 def test_shared_readers_keep_the_lower_file_and_new_ones_see_the_upper(make_union: MakeUnion, open_fds) -> None:
     union = make_union(fill, f"{DIRECT},lower_io=shared")
     path = union.top / "file"
@@ -180,6 +185,7 @@ def test_a_shared_reader_survives_every_change(make_union: MakeUnion, open_fds, 
 # Where it can't be had
 
 
+@pytest.mark.uses("PASSTHROUGH")
 def test_layers_on_overlayfs_are_passed_through(
     tmp_path: Path, public_path: Path, overlay_mount: MountFactory, union_mount: MountFactory
 ) -> None:

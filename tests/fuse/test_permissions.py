@@ -132,6 +132,7 @@ def test_a_strangers_write_takes_capabilities_away(union: Union) -> None:
     assert "security.capability" not in os.listxattr(union.top / "suid")
 
 
+@pytest.mark.uses("POSIX_ACL")
 def test_an_acl_lets_in_whom_it_names(union: Union) -> None:
     value = acl((USER_OBJ, 6, NO_ID), (USER, 4, FRIEND), (GROUP_OBJ, 0, NO_ID), (MASK, 4, NO_ID), (OTHER, 0, NO_ID))
     path = union.top / "private"
@@ -145,6 +146,7 @@ def test_an_acl_lets_in_whom_it_names(union: Union) -> None:
     assert "Permission" in as_user(FRIEND, READ, path), "chmod sets the mask"
 
 
+@pytest.mark.uses("POSIX_ACL")
 def test_an_acl_of_a_lower_layer_counts(make_union: MakeUnion) -> None:
     value = acl((USER_OBJ, 6, NO_ID), (USER, 6, FRIEND), (GROUP_OBJ, 0, NO_ID), (MASK, 6, NO_ID), (OTHER, 0, NO_ID))
 

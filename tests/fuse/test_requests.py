@@ -22,6 +22,7 @@ pytestmark = needs.root
 
 SETTLE_S = 0.03
 TIMES = 6
+FEW = pytest.mark.uses("DO_READDIRPLUS", "CACHE_SYMLINKS", "NO_OPENDIR_SUPPORT", "EXPLICIT_INVAL_DATA", "STATX")
 OPENED = {"open", "release"}
 """What each open of a file costs: of one that the kernel reads itself, as of any other."""
 
@@ -116,6 +117,7 @@ def look(top: Path) -> None:
     assert not (top / "dir/absent").exists()
 
 
+@FEW
 def test_what_was_seen_is_not_asked_again(make_union: MakeUnion) -> None:
     union = make_union(fill)
     counts: list[dict[str, int]] = []
@@ -159,6 +161,7 @@ def caches_dropped() -> str:
     return next(line for line in Path("/proc/vmstat").read_text().splitlines() if line.startswith("drop_slab"))
 
 
+@FEW
 @pytest.mark.image
 def test_what_programs_send_the_second_time(debian: Path) -> None:
     """Those inside are run by a shell in a chroot, which opens four files and has one asked for a capability."""
@@ -176,6 +179,7 @@ def test_what_programs_send_the_second_time(debian: Path) -> None:
     assert counted["getxattr"] == 2, "the capabilities of the two programs that are started"
 
 
+@FEW
 @pytest.mark.image
 def test_what_git_sends_the_second_time(debian: Path) -> None:
     git = "git -c user.name=x -c user.email=x@y"
@@ -187,6 +191,7 @@ def test_what_git_sends_the_second_time(debian: Path) -> None:
     assert counted["getattr"] < 40, "of those that were read since: their time of access"
 
 
+@FEW
 @pytest.mark.parametrize(("command", "expected"), [
     ("cat {top}/file", OPENED), ("stat {top}/dir/1", set()),
 ])

@@ -3,6 +3,8 @@
 import os
 import stat
 
+import pytest
+
 from tests.semantics.sidebyside import (
     TIMES,
     names,
@@ -103,6 +105,7 @@ def test_70_links_of_directories(tmp_path):
     run_beside(tmp_path, build, act, ignore=TIMES)
 
 
+@pytest.mark.uses("NO_EXPORT_SUPPORT")
 def test_73_there_are_no_file_handles(tmp_path):
     """The mount can't be exported: nfs_export=off."""
 

@@ -2,6 +2,8 @@
 
 import os
 
+import pytest
+
 from tests.semantics.sidebyside import (
     TIMES,
     opaque,
@@ -40,6 +42,7 @@ def test_74_75_76_marks_are_hidden_and_escaped(tmp_path):
     run_beside(tmp_path, build, act, ignore=TIMES)
 
 
+@pytest.mark.uses("POSIX_ACL")
 def test_79_permissions_are_those_of_the_caller(tmp_path):
     def build(layers):
         put(layers[1] / "secret/f", "x")

@@ -24,11 +24,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support import lesser_fuse
+
 READY_TIMEOUT_S = 20
 END_TIMEOUT_S = 20
 BUSY_TIMEOUT_S = 5
 
-PYUNIONFS = (sys.executable, "-m", "unionfs")
+_REFUSED = os.environ.get("PYUNION_TEST_REFUSE")
+PYUNIONFS = lesser_fuse.command(_REFUSED) if _REFUSED else (sys.executable, "-m", "unionfs")
 """The mount program of this checkout, as arguments to run."""
 
 

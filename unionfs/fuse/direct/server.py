@@ -35,7 +35,6 @@ processor takes longer than a request (44 instead of 26 µs each, on 2 processor
 contended it is 30 instead of 40)."""
 _BRISK_S = 60e-6
 """A request that comes sooner than this after the last one is followed by another."""
-_NOTHING = Init(0)
 _STACKED = (b"overlay", b"fuse", b"fuseblk", b"ecryptfs")
 
 
@@ -47,16 +46,14 @@ def serve(
     timeout_s: float,
     debug: bool,
     lower_io: str = "auto",
-    refused: Init = _NOTHING,
 ) -> None:
     """Serve the connection `fd` until it ends; `fd` is closed then. Raises OSError: the kernel is too old.
 
-    `lower_io`: "cached", "shared", or "auto", which is shared where nothing can be copied up. `refused`: features to
-    do without, for tests.
+    `lower_io`: "cached", "shared", or "auto", which is shared where nothing can be copied up.
     """
     server = Server(union, fd, target)
     shared = lower_io == "shared" or (lower_io == "auto" and union.read_only)
-    wishes = Wishes(union.options.acl and union.options.xattrs, stack_depth(union, shared=shared), refused)
+    wishes = Wishes(union.options.acl and union.options.xattrs, stack_depth(union, shared=shared))
     try:
         agreed = server.agree(wishes)
         if agreed is not None:

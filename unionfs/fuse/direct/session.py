@@ -51,8 +51,6 @@ class Wishes(NamedTuple):
     """How deep filesystems may be stacked up to and including ours if files are passed through: 1 if layers lie on
     an ordinary filesystem, 2 if on overlayfs or FUSE; 0: none are passed through. With 1 an overlay can still use the
     mount as its layer. Kernel: FILESYSTEM_MAX_STACK_DEPTH is 2."""
-    refused: Init = Init(0)
-    """Features to do without; for tests."""
 
 
 class Session(NamedTuple):
@@ -83,14 +81,13 @@ def negotiate(major: int, minor: int, offered: Init, wishes: Wishes) -> tuple[Se
         wanted |= Init.POSIX_ACL
     if wishes.stack_depth:
         wanted |= Init.PASSTHROUGH
-    features = offered & ~wishes.refused & wanted
+    features = offered & wanted
     # set-id bits go with a stranger's write: either the kernel says which writes are one, or we look at the caller,
     # of whom we aren't told where mounts may map ids
-    available = offered & ~wishes.refused
-    if Init.HANDLE_KILLPRIV_V2 in available:
-        features |= available & (Init.HANDLE_KILLPRIV_V2 | Init.ALLOW_IDMAP)
+    if Init.HANDLE_KILLPRIV_V2 in offered:
+        features |= offered & (Init.HANDLE_KILLPRIV_V2 | Init.ALLOW_IDMAP)
     else:
-        features |= available & Init.HANDLE_KILLPRIV
+        features |= offered & Init.HANDLE_KILLPRIV
     if Init.INIT_EXT not in features:
         features = Init(features & 0xFFFFFFFF)
     depth = wishes.stack_depth if Init.PASSTHROUGH in features else 0
