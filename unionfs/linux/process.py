@@ -6,9 +6,12 @@ import os
 from unionfs.linux.libc import check, libc
 
 # include/uapi/linux/sched.h
+CLONE_NEWTIME = 0x00000080
 CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
 CLONE_NEWUTS = 0x04000000
 CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 
@@ -16,6 +19,7 @@ CLONE_NEWNET = 0x40000000
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_CAPBSET_DROP = 24
+_PR_SET_NO_NEW_PRIVS = 38
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
 
@@ -31,6 +35,15 @@ def unshare(flags: int) -> None:
     check(libc.unshare(flags))
 
 
+def setns(fd: int, flags: int) -> None:
+    """Move this process into namespaces of the kinds `flags`: those of the process that the pidfd `fd` is, or the one
+    that `fd`, opened below /proc/PID/ns, is; of pid namespaces, only its children.
+
+    Raises OSError: EPERM, EINVAL (fewer capabilities or other threads in the way), ESRCH (the process has ended).
+    """
+    check(libc.setns(fd, flags))
+
+
 def die_with_parent(signal: int) -> None:
     """Have the kernel send this process `signal` when its parent's thread ends.
 
@@ -42,6 +55,11 @@ def die_with_parent(signal: int) -> None:
 def make_undumpable() -> None:
     """Close this process's /proc entries (exe, fd, mem...) and ptrace to all without CAP_SYS_PTRACE, until an exec."""
     _prctl(_PR_SET_DUMPABLE, 0)
+
+
+def set_no_new_privileges() -> None:
+    """From now on no exec of this process, or of what it starts, gives privileges: set-id bits count for nothing."""
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
 
 
 def drop_bounding_set(keep: int) -> None:
@@ -60,6 +78,11 @@ def drop_bounding_set(keep: int) -> None:
 def sethostname(name: bytes) -> None:
     """Name the machine of this UTS namespace: at most 64 bytes, else EINVAL."""
     check(libc.sethostname(name, len(name)), name)
+
+
+def setdomainname(name: bytes) -> None:
+    """Name the NIS domain of this UTS namespace: at most 64 bytes, else EINVAL."""
+    check(libc.setdomainname(name, len(name)), name)
 
 
 def join_new_keyring() -> None:
