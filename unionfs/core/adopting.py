@@ -39,11 +39,10 @@ def _free_number(union: Union, real: RealId) -> int:
 
 
 def _file(union: Union, parent: Dir, name: bytes, found: Found) -> File:
-    place = At(union.fds.fd(found.part), name)
     if found.part.layer.is_upper:
-        node = _upper_file(union, place, found)
+        node = _upper_file(union, At(union.fds.fd(found.part), name), found)
     else:
-        node = _lower_file(union, place, found)
+        node = _lower_file(union, name, found)
     holding.add_name(node, parent, name)
     return node
 
@@ -81,15 +80,19 @@ def _source(union: Union, origin: bytes | None, st: os.stat_result) -> Source:
     return source if source is not None and source.kind in (0, kind_of(st)) else Source(real_id(st), kind_of(st))
 
 
-def _lower_file(union: Union, place: At, found: Found) -> File:
+def _lower_file(union: Union, name: bytes, found: Found) -> File:
     real = real_id(found.st)
-    used = union.inodes.get(union.inodes.number(real))
-    # a file that was copied up through another of its names is found by the number of the lower one
-    if isinstance(used, File) and (used.real == real or used.index_name is not None):
-        return used
-    node = File(_free_number(union, real), real, kind_of(found.st))
+    number = union.inodes.number(real)
+    used = union.inodes.get(number)
+    if used is not None:
+        # a file that was copied up through another of its names is found by the number of the lower one
+        if isinstance(used, File) and (used.real == real or used.index_name is not None):
+            return used
+        number = union.inodes.unique()
+    node = File(number, real, kind_of(found.st))
     node.lower_links = found.st.st_nlink
     if found.st.st_nlink > 1 and union.workdir is not None:
+        place = At(union.fds.fd(found.part), name)
         index_name = hard_link_name(union, place, real)
         indexed = _stat(At(union.workdir.index, index_name))
         if indexed is not None:
@@ -98,12 +101,12 @@ def _lower_file(union: Union, place: At, found: Found) -> File:
             place_indexed = At(union.workdir.index, index_name)
             node.nlink_diff = _read_nlink_diff(union, place_indexed, indexed.st_nlink, node.lower_links)
             if union.dialect.lacks_data(place_indexed, indexed):
-                node.data = found.data or (found.part, place.name)
+                node.data = found.data or (found.part, name)
             union.inodes.add(node)
             return node
         node.link_name = index_name
         node.nlink_diff = -union.workdir.lost_links.get(index_name, 0)
-    node.lower = found.part, place.name
+    node.lower = found.part, name
     node.data = found.data
     union.inodes.add(node)
     return node

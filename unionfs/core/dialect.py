@@ -39,6 +39,8 @@ class Marks(NamedTuple):
     """Where it is called otherwise below: a name, or a path from the root that begins with a slash."""
     xwhiteouts: bool = False
     """Whiteouts in it may be empty files with an xattr."""
+    impure: bool = False
+    """Objects in it may have been copied up, with or without their data. Kernel: ovl_do_copy_up() marks it first."""
 
 
 NO_MARKS = Marks()
@@ -133,19 +135,25 @@ class Dialect(NamedTuple):
         return True
 
     def marks(self, directory: At) -> Marks:
-        """Read what `directory` says of the layers below. Kernel: fs/overlayfs/namei.c:ovl_lookup_single()."""
+        """Read what xattrs of `directory` say of the layers below. Kernel: fs/overlayfs/namei.c:ovl_lookup_single()."""
         opaque = redirect = None
+        impure = False
         for key in directory.listxattr():
             for prefix in self.prefixes:
                 if key == prefix + OPAQUE:
                     opaque = opaque or directory.getxattr(key)
                 elif key == prefix + REDIRECT:
                     redirect = redirect or directory.getxattr(key)
-        if self.wh_names and opaque != b"y" and _exists(At(directory.dirfd, directory.name + b"/" + WH_OPAQUE)):
-            opaque = b"y"
-        if opaque is None and redirect is None:
+                elif key == prefix + IMPURE:
+                    impure = True
+        if opaque is None and redirect is None and not impure:
             return NO_MARKS
-        return Marks(opaque == b"y", redirect, opaque == b"x")
+        return Marks(opaque == b"y", redirect, opaque == b"x", impure)
+
+    def is_deleted(self, dirfd: int, name: bytes) -> bool:
+        """Whether a `.wh.` file says that the layers below have no `name`, or nothing in `name` if it is a directory.
+        """
+        return self.wh_names and (_exists(At(dirfd, WH_PREFIX + name)) or _exists(At(dirfd, name + b"/" + WH_OPAQUE)))
 
 
 def overlay_dialect(prefix: bytes) -> Dialect:
@@ -163,7 +171,7 @@ def _exists(place: At) -> bool:
     try:
         place.stat()
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
             return False
         raise
     return True

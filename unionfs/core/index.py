@@ -8,17 +8,19 @@ used again, so a reader that stands at any cookie misses and repeats nothing wha
 import os
 from collections.abc import Iterator
 from itertools import islice
-
-from sortedcontainers import SortedList
+from typing import TYPE_CHECKING
 
 from unionfs.core.dialect import WH_OPAQUE, WH_PREFIX, Dialect
 from unionfs.core.layer import DirFds, DirPart
 from unionfs.linux.at import At
 
+if TYPE_CHECKING:
+    from sortedcontainers import SortedList
+
 FIRST_COOKIE = 3
 """1 and 2 are those of `.` and `..`."""
 
-_BATCH = 64
+_BATCH = 256
 _Below = tuple[DirPart, ...]
 
 
@@ -41,9 +43,10 @@ class DirIndex:
 
     def __init__(self) -> None:
         self._entries: dict[bytes, Entry] = {}
-        self._cookies: SortedList[int] = SortedList()
         self._names: dict[int, bytes] = {}
-        """Of each cookie in `_cookies`."""
+        """The visible names by cookie, in its order."""
+        self._sorted: SortedList[int] | None = None
+        """The cookies once somebody went on reading in the middle: few directories are so long."""
         self._next = FIRST_COOKIE
 
     def __len__(self) -> int:
@@ -66,13 +69,15 @@ class DirIndex:
             entry = self._entries[name] = Entry(True, ())
         entry.upper = True
         if not entry.cookie:
-            self._cookies.add(self._next)
+            if self._sorted is not None:
+                self._sorted.add(self._next)
             self._show(name, entry)
 
     def remove(self, name: bytes) -> None:
         """`name` is gone from the union."""
         entry = self._entries[name]
-        self._cookies.remove(entry.cookie)
+        if self._sorted is not None:
+            self._sorted.remove(entry.cookie)
         del self._names[entry.cookie]
         entry.cookie = 0
         entry.upper = False
@@ -88,14 +93,22 @@ class DirIndex:
 
     def after(self, cookie: int) -> Iterator[tuple[int, bytes]]:
         """(cookie, name) of every name behind `cookie`. O(log n) to the first; safe while names come and go."""
-        while True:
-            batch = list(islice(self._cookies.irange(minimum=cookie, inclusive=(False, False)), _BATCH))
-            if not batch:
-                return
-            for cookie in batch:
-                name = self._names.get(cookie)
-                if name is not None:
+        batch = list(islice(self._names.items(), _BATCH)) if cookie < FIRST_COOKIE else self._behind(cookie)
+        while batch:
+            for cookie, name in batch:
+                if cookie in self._names:
                     yield cookie, name
+            batch = self._behind(cookie)
+
+    def _behind(self, cookie: int) -> list[tuple[int, bytes]]:
+        if cookie >= self._next - 1:
+            return []
+        if self._sorted is None:
+            from sortedcontainers import SortedList
+
+            self._sorted = SortedList(self._names)
+        cookies = islice(self._sorted.irange(minimum=cookie, inclusive=(False, False)), _BATCH)
+        return [(cookie, self._names[cookie]) for cookie in cookies]
 
     def _show(self, name: bytes, entry: Entry) -> None:
         entry.cookie = self._next
@@ -117,21 +130,20 @@ class DirIndex:
                 gone.update(deleted)  # yet what they delete is remembered: a new object needs a whiteout again
                 hidden.update(name for name in deleted if name in entries)  # a `.wh.` file stays beside a new object
                 continue
+            alone = (part,)
             for name in names:
                 if name in hidden:
                     continue
                 entry = entries.get(name)
-                below = (*entry.below, part) if entry is not None else (part,)
-                below = shared.setdefault(below, below)
                 if entry is None:
-                    entries[name] = Entry(False, below)
+                    entries[name] = Entry(False, alone)
                 else:
-                    entry.below = below
+                    below = (*entry.below, part)
+                    entry.below = shared.setdefault(below, below)
             hidden.update(deleted)
         for name, entry in entries.items():
             if entry.upper or name not in gone:
                 index._show(name, entry)
-        index._cookies.update(index._names)
         return index
 
 

@@ -9,7 +9,7 @@ import os
 import stat
 from collections.abc import Iterator
 
-from unionfs.core.dialect import NO_MARKS, OPAQUE, Dialect, Marks
+from unionfs.core.dialect import OPAQUE, Dialect, Marks
 from unionfs.core.index import DirIndex
 from unionfs.core.layer import DirPart, Layer
 from unionfs.core.work import Work
@@ -20,7 +20,8 @@ _MAX_FILESYSTEMS = 127
 _EXTRA = _MAX_FILESYSTEMS << _FS_SHIFT
 _FUSE_ROOT = 1
 
-_MAY_HAVE_FILES = Marks(xwhiteouts=True)
+_MAY_HAVE_COPIES = Marks(impure=True)
+_MAY_HAVE_FILES = Marks(impure=True, xwhiteouts=True)
 
 RealId = tuple[int, int]
 """(st_dev, st_ino) of an object of a layer."""
@@ -60,8 +61,9 @@ class UpperPart(DirPart):
         return self.dir.path()
 
     def marks(self, fd: int, dialect: Dialect) -> Marks:
-        """Only whether whiteouts may be files: what else it says is known to the node, and changes."""
-        return _MAY_HAVE_FILES if self.layer.xwhiteouts or dialect.get(At(fd, b"."), OPAQUE) == b"x" else NO_MARKS
+        """Only what its files may be: what else it says is known to the node, and changes."""
+        xwhiteouts = self.layer.xwhiteouts or dialect.get(At(fd, b"."), OPAQUE) == b"x"
+        return _MAY_HAVE_FILES if xwhiteouts else _MAY_HAVE_COPIES
 
 
 class Dir(Node):

@@ -20,9 +20,11 @@ _INSIDE = fsops.RESOLVE_BENEATH | fsops.RESOLVE_NO_SYMLINKS | fsops.RESOLVE_NO_M
 class Layer:
     """One layer of the union."""
 
-    __slots__ = ("index", "is_id_mapped", "is_upper", "override", "path", "root", "xwhiteouts")
+    __slots__ = ("index", "is_bottom", "is_id_mapped", "is_upper", "override", "path", "root", "xwhiteouts")
 
-    def __init__(self, index: int, path: bytes, root: int, *, is_upper: bool = False) -> None:
+    def __init__(
+        self, index: int, path: bytes, root: int, *, is_upper: bool = False, is_bottom: bool = False
+    ) -> None:
         self.index = index
         """0 is the upper, 1 the uppermost lower."""
         self.path = path
@@ -30,6 +32,8 @@ class Layer:
         self.root = root
         """O_PATH descriptor, open as long as the union is."""
         self.is_upper = is_upper
+        self.is_bottom = is_bottom
+        """Whether nothing is below, so that what it says of layers below is nothing."""
         self.xwhiteouts = False
         """Whether whiteouts anywhere in it may be files with an xattr: of an upper that can't hold others."""
         self.is_id_mapped = False
@@ -83,6 +87,15 @@ class DirPart:
         if self._marks is None:
             self._marks = dialect.marks(At(fd, b"."))
         return self._marks
+
+    def lacks_data(self, place: At, st: os.stat_result, dialect: Dialect) -> bool:
+        """Whether the file at `place`, a name in this directory, has its data in a lower layer.
+
+        What has any blocks is only asked where copies may be: they may be those of its xattrs.
+        """
+        if self.layer.is_bottom or (st.st_blocks and not self.marks(place.dirfd, dialect).impure):
+            return False
+        return dialect.lacks_data(place, st)
 
     def is_whiteout(self, place: At, st: os.stat_result, dialect: Dialect) -> bool:
         """Whether the object at `place`, a name in this directory, is a whiteout.

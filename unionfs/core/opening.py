@@ -53,7 +53,7 @@ def _open(options: UnionOptions, opened: list[int]) -> Union:
         upper = _open_directory(options.upper, "upper layer", opened)
         layers.append(Layer(0, options.upper, upper, is_upper=True))
     for index, path in enumerate(options.lower, 1):
-        layers.append(Layer(index, path, _open_lower(path, opened), is_upper=False))
+        layers.append(Layer(index, path, _open_lower(path, opened), is_bottom=index == len(options.lower)))
     prefix = b""
     if options.upper is not None and options.workdir is not None:
         work = _open_directory(options.workdir, "work directory", opened)

@@ -9,7 +9,7 @@ import stat
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from unionfs.core.dialect import NO_MARKS, REDIRECT, WH_PREFIX, Dialect, Marks
+from unionfs.core.dialect import NO_MARKS, REDIRECT, Dialect, Marks
 from unionfs.core.layer import DirFds, DirPart
 from unionfs.linux.at import At
 
@@ -53,21 +53,30 @@ def find(
     name: bytes,
     holding: Sequence[DirPart] | None = None,
 ) -> Found | None:
-    """Look up `name` in the directory made of `parts`; `roots` are the shares of the lower layers in the root.
+    """Look up `name` in the directory made of `parts`; `roots` are the layers' shares in the root.
 
     `holding` are those of `parts` that have the name, where that is known: the others aren't asked for it.
     None: no such name. Raises OSError of the layers (EIO, EACCES, ENAMETOOLONG, …); EIO if a file's data is missing.
     """
+    if holding is None:
+        holding = parts
+    if not holding:
+        return None
+    first, place = holding[0], At(fds.fd(holding[0]), name)
+    st = _stat(place)
+    if st is None and len(holding) == 1:
+        return None
+    if st is not None and _is_plain(dialect, first, place, st):
+        return Found(st, first, ())
     below: Sequence[bytes] = (name,)
-    bottom = roots[-1].layer.index if roots else 0
     top: tuple[os.stat_result, DirPart] | None = None
     merged: list[DirPart] = []
     data: tuple[DirPart, bytes] | None = None
     wants_data = False
-    queue = list(parts if holding is None else holding)
+    queue = list(holding)
     while queue:
         part = queue.pop(0)
-        step = _follow(fds, dialect, part, below, is_bottom=part.layer.index == bottom, more=bool(queue))
+        step = _follow(fds, dialect, part, below, more=bool(queue))
         if step.st is not None:
             if stat.S_ISDIR(step.st.st_mode):
                 if wants_data:
@@ -94,27 +103,35 @@ def find(
     return Found(*top, tuple(merged), data)
 
 
-def _follow(
-    fds: DirFds, dialect: Dialect, part: DirPart, names: Sequence[bytes], *, is_bottom: bool, more: bool
-) -> _Step:
+def _is_plain(dialect: Dialect, part: DirPart, place: At, st: os.stat_result) -> bool:
+    """Whether what is at `place`, a name in `part`, says all: it is a file with its data, as most of an image are."""
+    return (
+        not stat.S_ISDIR(st.st_mode)
+        and not part.is_whiteout(place, st, dialect)
+        and not part.lacks_data(place, st, dialect)
+    )
+
+
+def _follow(fds: DirFds, dialect: Dialect, part: DirPart, names: Sequence[bytes], *, more: bool) -> _Step:
     """Follow `names` from the directory `part` of one layer; `more`: layers below it are still to be asked.
 
     Kernel: ovl_lookup_layer(), ovl_lookup_single().
     """
     below = names
     from_root = stop = False
+    is_bottom = part.layer.is_bottom
     last = len(names) - 1
     for depth, name in enumerate(names):
         fd = fds.fd(part)
         place = At(fd, name)
         st = _stat(place)
         if st is None:
-            stop = stop or (more and dialect.wh_names and _is_deleted(fd, name))
+            stop = stop or (more and dialect.is_deleted(fd, name))
             return _Step(None, part, None, below, from_root, stop)
         if not stat.S_ISDIR(st.st_mode):
             if depth < last or part.is_whiteout(place, st, dialect):
                 return _Step(None, part, None, below, from_root, True)
-            if is_bottom or not dialect.lacks_data(place, st):
+            if not part.lacks_data(place, st, dialect):
                 return _Step(st, part, None, below, from_root, True)
             redirect = dialect.get(place, REDIRECT)
             if redirect is not None:
@@ -123,7 +140,7 @@ def _follow(
                     from_root, stop = True, False
             return _Step(st, part, None, below, from_root, stop, lacks_data=True)
         marks = NO_MARKS if is_bottom else dialect.marks(place)
-        if marks.opaque or (dialect.wh_names and not is_bottom and _is_deleted(fd, name)):
+        if marks.opaque or ((more or marks.redirect is not None) and dialect.is_deleted(fd, name)):
             stop = True
         elif marks.redirect is not None:
             below = _redirected(below, last - depth, marks.redirect)
@@ -145,16 +162,6 @@ def _redirected(names: Sequence[bytes], after: int, redirect: bytes) -> Sequence
 
 def _join(path: bytes, name: bytes) -> bytes:
     return path + b"/" + name if path else name
-
-
-def _is_deleted(fd: int, name: bytes) -> bool:
-    """Whether the directory has a `.wh.` file for `name`."""
-    try:
-        return _stat(At(fd, WH_PREFIX + name)) is not None
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
-            return False
-        raise
 
 
 def _stat(place: At) -> os.stat_result | None:

@@ -61,7 +61,7 @@ def _find(union: Union, parent: Dir, name: bytes) -> Found | None:
             return None
         upper = parent.upper
         holding = (upper, *entry.below) if upper is not None and entry.upper else entry.below
-    return find(union.fds, union.dialect, parent.parts, union.lower_roots, name, holding)
+    return find(union.fds, union.dialect, parent.parts, union.root.parts, name, holding)
 
 
 def _index_pays(union: Union, parent: Dir) -> bool:
@@ -93,4 +93,4 @@ def has_lower(union: Union, parent: Dir, name: bytes) -> bool:
         return False
     if parent.index is not None or union.dialect.wh_names:
         return listing(union, parent).lower(name)
-    return find(union.fds, union.dialect, lower, union.lower_roots, name) is not None
+    return find(union.fds, union.dialect, lower, union.root.parts, name) is not None

@@ -7,7 +7,7 @@ from unionfs.core.callers import Creator
 from unionfs.core.dialect import TRUSTED, Dialect
 from unionfs.core.ids import Ids
 from unionfs.core.inodes import Dir, DirHandle, File, Handle, InodeTable, Node
-from unionfs.core.layer import DirFds, DirPart, Layer
+from unionfs.core.layer import DirFds, Layer
 from unionfs.core.options import UnionOptions
 from unionfs.core.origin import Origins
 from unionfs.core.primitives import Primitives
@@ -83,11 +83,6 @@ class Union:
     @property
     def read_only(self) -> bool:
         return self.workdir is None
-
-    @property
-    def lower_roots(self) -> list[DirPart]:
-        """The shares of the lower layers in the root."""
-        return self.root.parts if self.read_only else self.root.parts[1:]
 
     @property
     def descriptors(self) -> list[int]:
