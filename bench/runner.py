@@ -1,0 +1,97 @@
+"""Running workloads: rounds in turn, every mount fresh, the order of the mounts turned each round."""
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from bench.mounts import COUNTED, Mount, System
+from bench.requests import RequestCounter
+from bench.results import Results
+from bench.stacks import Stack
+from bench.workload import Failed, Place, Workload
+
+_FEW_ROUNDS = 3
+
+
+class Plan(NamedTuple):
+    """How much is measured: `rounds` of each workload, three on filesystems that are no yardstick."""
+
+    systems: Sequence[System]
+    rounds: int
+    quick: bool
+
+
+class Run:
+    """One workload on all filesystems that it suits."""
+
+    def __init__(self, workload: Workload, plan: Plan, results: Results) -> None:
+        self._workload = workload
+        self._plan = plan
+        self._results = results
+        self._systems = [system for system in plan.systems if workload.suits(system)]
+        self._seen: dict[str, object] = {}      # what it returned, by the filesystem's name
+
+    def run(self) -> None:
+        """Count requests, then take times. One that fails, or does other work, is left out and said to have."""
+        stack = self._workload.stack()
+        with _counter() as counter:
+            if counter:
+                for system in [system for system in self._systems if system.name in COUNTED]:
+                    self._once(system, stack, counter)
+        for number in range(self._plan.rounds):
+            turn = number % max(len(self._systems), 1)
+            for system in [*self._systems[turn:], *self._systems[:turn]]:
+                if number < _FEW_ROUNDS or system.is_yardstick:
+                    self._once(system, stack, None)
+
+    def _once(self, system: System, stack: Stack, counter: RequestCounter | None) -> None:
+        try:
+            place = self._on_fresh_mount(system, stack, counter)
+        except (Failed, OSError, AssertionError) as error:
+            self._systems.remove(system)
+            self._results.add_failure(self._workload.name, system.name, f"{type(error).__name__}: {error}")
+            return
+        for row, requests in place.requests.items():
+            self._results.add_requests(row, system.name, requests)
+        for row, figure in place.figures.items() if counter is None else ():
+            self._results.add(row, system.name, figure)
+
+    def _on_fresh_mount(self, system: System, stack: Stack, counter: RequestCounter | None) -> Place:
+        with scratch_folder() as scratch, Mount(system, stack, scratch / "mount", self._workload.prepare) as mount:
+            place = Place(mount, scratch, counter, self._plan.quick)
+            result = self._workload.run(place)
+        self._seen.setdefault(system.name, result)
+        first = next(iter(self._seen))
+        if result != self._seen[first]:
+            raise Failed(f"other work than {first}: {_difference(result, self._seen[first])}")
+        return place
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A folder on disk (TMPDIR, or /var/tmp), removed afterwards."""
+    folder = tempfile.mkdtemp(prefix="pyunion-bench-", dir=os.environ.get("TMPDIR", "/var/tmp"))
+    try:
+        yield Path(folder)
+    finally:
+        subprocess.run(["rm", "-rf", "--one-file-system", folder], check=True)
+
+
+@contextmanager
+def _counter() -> Iterator[RequestCounter | None]:
+    counter = RequestCounter()
+    try:
+        yield counter if counter.works else None
+    finally:
+        counter.close()
+
+
+def _difference(one: object, two: object) -> str:
+    """Where two results differ, in a line."""
+    if isinstance(one, list) and isinstance(two, list):
+        return f"more {sorted(set(one) - set(two))[:3]}, less {sorted(set(two) - set(one))[:3]}"
+    return f"{str(one)[:100]}, not {str(two)[:100]}"
