@@ -43,7 +43,6 @@ def run(command: Command, stdio: tuple[int, int, int], errors: int) -> NoReturn:
         signals.reset()
         _change_directory(command.workdir)
         path = _find(command)
-        _become(command.user)
         confine.apply(command.confined, command.user)
         _execute(path, command)
     except Refusal as error:
@@ -73,13 +72,6 @@ def _change_directory(path: str) -> None:
         os.getcwd()  # ENOENT if it is outside our root, which no path should reach
     except OSError as error:
         raise Refusal(f"cannot use {path!r} as working directory: {error.strerror}") from None
-
-
-def _become(user: User) -> None:
-    os.umask(0o022)
-    os.setgroups(user.groups)
-    os.setresgid(user.gid, user.gid, user.gid)
-    os.setresuid(user.uid, user.uid, user.uid)
 
 
 def _find(command: Command) -> str:

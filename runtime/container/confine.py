@@ -1,33 +1,137 @@
-"""What a process of a container can do at most."""
+"""What a container's processes may not do: capabilities, filters of system calls, labels of security modules.
 
+no_new_privs is off unless asked for, as with crun, podman and Docker: su, sudo and ping of an image work, and what they
+can gain is limited by the bounding set. The set of inheritable capabilities is always that of the ambient ones, which
+is empty but for --cap-add with an ordinary user. Securebits are left as they are: root inside is root, of few rights.
+
+    confinement()  reads files and may import: before the container's root becomes ours
+    drop()         in the process that will fork the command
+    apply()        in the process that becomes the command, last
+    retire()       in the first process of a container, once its command runs
+"""
+
+import os
 from typing import Any, NamedTuple
 
 from runtime.container import capabilities
 from runtime.container.users import User
-from unionfs.linux import process
-from unionfs.linux.capset import Caps, capset
+from runtime.errors import Refusal
+from unionfs.linux import process, seccomp
+from unionfs.linux.capset import Caps, capget, capset, keep_through_setuid, raise_ambient
+
+_APPARMOR = ("/sys/module/apparmor/parameters/enabled", "/proc/self/attr/apparmor/exec")
+_SELINUX = ("/sys/fs/selinux/enforce", "/proc/self/attr/exec")
+_LABEL_PARTS = ("user", "role", "type", "level")
+_LABEL = {"user": "system_u", "role": "system_r", "type": "container_t", "level": "s0"}
+
+
+class Label(NamedTuple):
+    """What to write where, so that the next exec gets it."""
+
+    file: str
+    text: str
 
 
 class Confinement(NamedTuple):
-    """Masks of capabilities: bit N is capability N."""
+    """All of it, for one command."""
 
     bounding: int
+    ambient: int
+    """What an ordinary user has nevertheless."""
     no_new_privileges: bool
+    program: bytes
+    """Of the filter of system calls; nothing for none."""
+    flags: int
+    labels: list[Label]
 
 
-def confinement(security: dict[str, Any], privileged: bool) -> Confinement:
-    """What the configuration says. Computed before import is switched off."""
-    everything = (1 << 41) - 1
-    return Confinement(everything if privileged else capabilities.DEFAULT, False)
+def confinement(security: dict[str, Any], cache: str, privileged: bool) -> Confinement:
+    """What the configuration's `security` asks for; `cache` is a directory of ours for filters. Raises Refusal."""
+    bounding, ambient = _capabilities(security, privileged)
+    program, flags = _filter(security, bounding, cache, privileged)
+    no_new_privileges = security.get("no_new_privileges", False)
+    return Confinement(bounding, ambient, no_new_privileges, program, flags, _labels(security))
 
 
 def drop(confined: Confinement) -> None:
-    """Give up what no process of the container may gain."""
+    """Give up what no child may ever gain. Precondition: CAP_SETPCAP."""
     process.drop_bounding_set(confined.bounding)
-    capset(Caps(confined.bounding, confined.bounding, 0))
 
 
 def apply(confined: Confinement, user: User) -> None:
-    """The last step before execve(), when the ids are set already."""
-    if user.uid != 0:
-        capset(Caps(0, 0, 0))  # the bounding set remains, for set-user-id programs
+    """Become `user`, confined, as the next exec will have it. Precondition: all capabilities of a host's root."""
+    for label in confined.labels:
+        with open(label.file, "w", encoding="ascii") as file:
+            file.write(label.text)
+    late = confined.no_new_privileges
+    if confined.program and not late:
+        seccomp.load(confined.program, confined.flags)
+    if late:
+        process.set_no_new_privileges()
+    os.umask(0o022)
+    _become(user, confined)
+    if confined.program and late:
+        seccomp.load(confined.program, confined.flags)  # so it needn't allow what came before
+
+
+def retire() -> None:
+    """Keep the right to pass on signals, whoever the command runs as, and no other."""
+    kept = capabilities.KILL & capget().permitted
+    capset(Caps(kept, kept, 0))
+
+
+def _become(user: User, confined: Confinement) -> None:
+    if user.uid == 0:
+        held, ambient = confined.bounding, 0
+    else:
+        held = ambient = confined.ambient
+        keep_through_setuid()
+    os.setgroups(user.groups)
+    os.setresgid(user.gid, user.gid, user.gid)
+    os.setresuid(user.uid, user.uid, user.uid)
+    capset(Caps(held, held, ambient))
+    raise_ambient(ambient)
+
+
+def _capabilities(security: dict[str, Any], privileged: bool) -> tuple[int, int]:
+    """The bounding set, and the ambient one."""
+    own = capget().permitted
+    added, dropped = security.get("cap_add", []), security.get("cap_drop", [])
+    wanted = own if privileged else capabilities.bounding(added, dropped)
+    asked = capabilities.mask(name for name in added if name != "ALL")
+    missing = capabilities.names(asked & ~own)
+    if missing:
+        raise Refusal(f"--cap-add {missing[0]}: pyunion itself doesn't have this capability here")
+    return wanted & own, asked & wanted & own
+
+
+def _filter(security: dict[str, Any], bounding: int, cache: str, privileged: bool) -> tuple[bytes, int]:
+    profile = security.get("seccomp", "unconfined" if privileged else "")
+    if profile == "unconfined":
+        return b"", 0
+    from runtime.container.seccomp import filter_for
+
+    return filter_for(profile, bounding, cache)
+
+
+def _labels(security: dict[str, Any]) -> list[Label]:
+    labels = []
+    profile = security.get("apparmor", "unconfined")
+    if profile != "unconfined":
+        _need(_APPARMOR[0], f"--security-opt apparmor={profile}", "AppArmor")
+        labels.append(Label(_APPARMOR[1], f"exec {profile}"))
+    parts = security.get("label", {})
+    if parts:
+        _need(_SELINUX[0], "--security-opt label", "SELinux")
+        labels.append(Label(_SELINUX[1], ":".join((_LABEL | parts)[part] for part in _LABEL_PARTS)))
+    return labels
+
+
+def _need(file: str, option: str, module: str) -> None:
+    try:
+        with open(file, encoding="ascii") as state:
+            enabled = state.read(1) != "N"  # SELinux has a file only if it is
+    except OSError:
+        enabled = False
+    if not enabled:
+        raise Refusal(f"{option}: {module} is not enabled on this machine")

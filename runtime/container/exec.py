@@ -69,7 +69,7 @@ def run(container: Container, asked: Asked, wish: Wish) -> int:
         asked,
         config,
         pidfd,
-        confine.confinement(config.security, config.privileged or asked.privileged),
+        confine.confinement(config.security, container.filters, config.privileged or asked.privileged),
         cgroups.find(container.id, config.limits),
         size(),
     )

@@ -51,6 +51,8 @@ class Job(NamedTuple):
     hosts: bytes
     """The text of /etc/hosts."""
     resolv_conf: bytes
+    filters: str
+    """Directory of compiled filters of system calls."""
 
 
 def main(job: Job) -> NoReturn:
@@ -88,7 +90,7 @@ def _start(job: Job) -> int:
     shm = _leave_the_host(job)
     progress.send_unshared(job.progress)
     mark("namespaces made")
-    confined = confine.confinement(config.security, config.privileged)
+    confined = confine.confinement(config.security, job.filters, config.privileged)
     scratch = _make_scratch(job)
     root = _mount_union(job, scratch)
     prepared = rootfs.prepare(config, shm)
@@ -196,6 +198,7 @@ def _fork_command(job: Job, command: Command) -> int:
     pid = os.fork()
     if pid == 0:
         run(command, job.stdio, writing)
+    confine.retire()
     os.close(writing)
     failure = os.read(reading, _MESSAGE_BYTES)  # end of file: the exec succeeded, and closed it
     if failure:

@@ -134,7 +134,7 @@ class Life:
         self._init = os.fork()
         if self._init == 0:
             where = self._container.run_directory
-            texts = (hosts, resolv_conf)
+            texts = (hosts, resolv_conf, self._container.filters)
             init.main(
                 init.Job(
                     config, where, device, mounted, progress, go, theirs, channel[1], size, planned, self._group, *texts

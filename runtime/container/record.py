@@ -43,6 +43,7 @@ class Container:
         self.mask = f"{self.directory}/mask"
         self.log = f"{self.directory}/{identity}-json.log"
         self.run_directory = f"{places.runroot}/{identity}"
+        self.filters = f"{places.root}/seccomp"
 
     def config(self) -> Config:
         """Raises FileNotFoundError if the container was never finished, or is gone."""

@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from runtime.container.config import Config, Tmpfs, Volume
+from runtime.container.hidden import Hidden, hidden
 from runtime.container.inroot import Kind, open_plain, open_target
 from runtime.errors import Refusal
 from unionfs.linux import mounts
@@ -40,23 +41,6 @@ _DEVICE_LINKS = (
     (b"core", b"/proc/kcore"),
 )
 _TTY_GROUP = b"5"
-
-# Docker's lists
-_MASKED = (
-    b"proc/acpi",
-    b"proc/asound",
-    b"proc/interrupts",
-    b"proc/kcore",
-    b"proc/keys",
-    b"proc/latency_stats",
-    b"proc/sched_debug",
-    b"proc/scsi",
-    b"proc/timer_list",
-    b"proc/timer_stats",
-    b"sys/devices/virtual/powercap",
-    b"sys/firmware",
-)
-_READ_ONLY = (b"proc/bus", b"proc/fs", b"proc/irq", b"proc/sys", b"proc/sysrq-trigger")
 
 
 class Prepared(NamedTuple):
@@ -127,8 +111,7 @@ def attach(root: int, scratch: int, prepared: Prepared, config: Config) -> None:
     _attach_plain(root, b"dev/pts", prepared.pts)
     _attach_plain(root, b"dev/shm", prepared.shm)
     _attach_plain(root, b"dev/mqueue", prepared.mqueue)
-    if not config.privileged:
-        _protect(root, scratch)
+    _protect(root, scratch, hidden(config.security, config.privileged))
     for name in (b"hosts", b"hostname", b"resolv.conf"):
         _attach_at(root, b"etc/" + name, mounts.open_tree(scratch, name), "file")
     kernel = {os.fstat(prepared.proc).st_dev, os.fstat(prepared.sys).st_dev}
@@ -160,10 +143,10 @@ def enter(root: int) -> None:
     os.chdir(b"/")
 
 
-def _protect(root: int, scratch: int) -> None:
-    for path in _MASKED:
+def _protect(root: int, scratch: int, paths: Hidden) -> None:
+    for path in paths.masked:
         _cover(root, path, scratch)
-    for path in _READ_ONLY:
+    for path in paths.read_only:
         with suppress(FileNotFoundError):
             tree = mounts.open_tree(root, path, recursive=True)
             mounts.set_attributes(tree, MOUNT_ATTR_RDONLY, recursive=True)

@@ -1,4 +1,4 @@
-"""Capabilities of the calling thread: capget(2), capset(2)."""
+"""Capabilities of the calling thread: capget(2), capset(2), and what prctl(2) says about them."""
 
 import ctypes
 from typing import NamedTuple
@@ -6,6 +6,11 @@ from typing import NamedTuple
 from unionfs.linux.libc import check, libc
 
 _VERSION_3 = 0x20080522  # include/uapi/linux/capability.h
+
+# include/uapi/linux/prctl.h
+_PR_SET_KEEPCAPS = 8
+_PR_CAP_AMBIENT = 47
+_PR_CAP_AMBIENT_RAISE = 2
 
 
 class Caps(NamedTuple):
@@ -41,3 +46,23 @@ def capset(caps: Caps) -> None:
     low = [value & 0xFFFFFFFF for value in caps]
     high = [value >> 32 for value in caps]
     check(libc.capset(ctypes.byref(_Header(_VERSION_3, 0)), (_Data * 2)(_Data(*low), _Data(*high))))
+
+
+def keep_through_setuid() -> None:
+    """Have this thread keep its permitted set when it changes from user 0 to another, until its next exec."""
+    _prctl(_PR_SET_KEEPCAPS, 1)
+
+
+def raise_ambient(mask: int) -> None:
+    """Have programs without set-id bits or capabilities of their own keep those of `mask` through exec.
+
+    Raises OSError: EPERM (they must be permitted and inheritable).
+    """
+    for number in range(mask.bit_length()):
+        if mask >> number & 1:
+            _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, number)
+
+
+def _prctl(option: int, *arguments: int) -> None:
+    padded = (*arguments, 0, 0, 0, 0)[:4]
+    check(libc.prctl(option, *(ctypes.c_ulong(argument) for argument in padded)))
