@@ -10,7 +10,7 @@ from typing import NamedTuple, NoReturn
 from runtime.container import signals
 from runtime.container.config import Config
 from runtime.container.progress import send_failure
-from runtime.container.record import KILLED, Container, finish
+from runtime.container.record import Container, bury
 from runtime.container.store import skeleton
 from runtime.container.trace import kept, mark
 from runtime.errors import FAILURE, describe
@@ -43,7 +43,7 @@ def main(job: DriverJob) -> NoReturn:
         process.set_title(f"pyunion: driver of {job.config.name}")
         status = _serve_or_report(job)
         if os.getppid() != job.monitor:
-            finish(job.container, KILLED, "its monitor process was killed")
+            bury(job.container, job.config.limits, "its monitor process was killed")
     finally:
         os._exit(status)
 

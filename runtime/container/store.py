@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from runtime.container.record import KILLED, SHORT_ID, Container, finish, named, names_in
+from runtime.container.record import SHORT_ID, Container, bury, named, names_in
 from runtime.errors import Refusal
 from runtime.places import Places
 from runtime.trees import remove_tree
@@ -94,7 +94,7 @@ class Store:
         if container.exists() and container.state()["status"] == "exited":
             container.release()
         else:
-            finish(container, KILLED, "its processes were killed")
+            bury(container, container.config().limits if container.exists() else {}, "its processes were killed")
         os.close(lock)
 
     def _claim(self, name: str, identity: str) -> None:
