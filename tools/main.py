@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, cast
 
 from runtime.cli.options import HELP, Option, Parsed, parse, usage
+from runtime.container import trace
 from runtime.errors import FAILURE, SIGNALLED, Refusal, UsageError, describe, one_line
 from runtime.places import Places, default_places
 
@@ -24,10 +25,25 @@ class Verb(NamedTuple):
 
 VERBS = {
     "run": Verb("runtime.cli.run", "run", "make a container and run a command in it"),
-    "start": Verb("runtime.cli.run", "start", "run the command of a stopped container again"),
-    "ps": Verb("runtime.cli.containers", "ps", "list containers"),
-    "rm": Verb("runtime.cli.containers", "rm", "remove containers"),
+    "create": Verb("runtime.cli.run", "create", "make a container to be started later"),
+    "start": Verb("runtime.cli.run", "start", "run the commands of stopped containers"),
+    "stop": Verb("runtime.cli.lifecycle", "stop", "end containers"),
+    "restart": Verb("runtime.cli.lifecycle", "restart", "end containers and start them again"),
+    "kill": Verb("runtime.cli.lifecycle", "kill_", "send a signal to containers"),
+    "pause": Verb("runtime.cli.lifecycle", "pause", "suspend all processes of containers"),
+    "unpause": Verb("runtime.cli.lifecycle", "unpause", "let paused containers go on"),
+    "wait": Verb("runtime.cli.lifecycle", "wait", "wait until containers have ended"),
+    "exec": Verb("runtime.cli.attachments", "exec_", "run a command in a running container"),
+    "attach": Verb("runtime.cli.attachments", "attach", "join the streams of a running container"),
+    "logs": Verb("runtime.cli.logs", "logs", "show what a container's command wrote"),
+    "events": Verb("runtime.cli.logs", "events", "show what happened to containers"),
+    "ps": Verb("runtime.cli.listing", "ps", "list containers"),
+    "rename": Verb("runtime.cli.lifecycle", "rename", "give a container another name"),
+    "rm": Verb("runtime.cli.lifecycle", "rm", "remove containers"),
+    "top": Verb("runtime.cli.containers", "top", "list the processes of a container"),
+    "volume": Verb("runtime.cli.volumes", "volume", "make, list and remove volumes"),
     "diff": Verb("runtime.cli.containers", "diff", "list what a container changed in its root filesystem"),
+    "build": Verb("runtime.cli.build", "build", "make an image as a Dockerfile says"),
     "pull": Verb("runtime.cli.registries", "pull", "fetch an image from a registry"),
     "push": Verb("runtime.cli.registries", "push", "send an image to a registry"),
     "login": Verb("runtime.cli.registries", "login", "log in to a registry"),
@@ -45,6 +61,7 @@ VERBS = {
     "commit": Verb("runtime.cli.archives", "commit", "make an image of a container"),
     "mount": Verb("unionfs.cli.mount", "main", "mount a union of directories", keeps_containers=False),
     "umount": Verb("unionfs.cli.mount", "umount", "unmount a union", keeps_containers=False),
+    "doctor": Verb("tools.doctor.verb", "doctor", "tell what this machine can do, and what to do about what it can't"),
 }
 
 OPTIONS = (
@@ -57,6 +74,8 @@ OPTIONS = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; the exit status of the command."""
     _open_stdio()
+    trace.begin()
+    trace.mark("command imported")
     try:
         status = _dispatch(parse(sys.argv[1:] if arguments is None else arguments, OPTIONS))
         if sys.stdout is not None:  # as it is if it was closed when Python started

@@ -80,7 +80,7 @@ def log_to(*, detached: bool, debug: bool = False) -> None:
         except OSError:
             return
     handler.setFormatter(logging.Formatter("pyunionfs[%(process)d]: %(levelname)s: %(message)s"))
-    logging.basicConfig(handlers=[handler], level=logging.DEBUG if debug else logging.WARNING)
+    logging.basicConfig(handlers=[handler], level=logging.DEBUG if debug else logging.INFO)
 
 
 def _unmount_quietly(target: bytes) -> None:

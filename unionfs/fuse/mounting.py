@@ -68,7 +68,7 @@ def mount(options: UnionOptions, mountpoint: bytes, settings: Settings) -> Conne
     would leave a mount that nobody serves.
     """
     if settings.binding == "pyfuse3":
-        _check_libraries()
+        check_libraries()
     if options.upper is None:
         settings = settings._replace(attributes=settings.attributes | mounts.MOUNT_ATTR_RDONLY)
     target = os.path.realpath(mountpoint)
@@ -90,7 +90,7 @@ def mount(options: UnionOptions, mountpoint: bytes, settings: Settings) -> Conne
 
 
 def _mount(options: UnionOptions, target: bytes, place: int, settings: Settings) -> tuple[Union, int]:
-    opened = [_open_device()]
+    opened = [open_device()]
     try:
         opened.append(_detached(opened[0], target, settings))
         union = open_union(options)
@@ -158,8 +158,8 @@ def _words(settings: Settings) -> list[bytes]:
     return words + [b"%b=%b" % (key, value) for key, value in settings.kernel_options if key not in _LABELS]
 
 
-def _check_libraries() -> None:
-    """Find what the driver will import; the import itself takes 0.2 s and is left to it."""
+def check_libraries() -> None:
+    """Find what a driver of pyfuse3's will import, as the import takes 0.2 s. Raises UnionError."""
     for name in _LIBRARIES:
         if PathFinder.find_spec(name) is None:
             raise UnionError(f"the Python package {name} is missing: install it for this Python (pip install pyfuse3)")
@@ -181,14 +181,16 @@ def _open_place(target: bytes, mountpoint: bytes) -> int:
         raise UnionError(f"mount point {shown!r}: {_reason(error)}") from None
 
 
-def _open_device() -> int:
+def open_device() -> int:
+    """A connection to the kernel. Raises UnionError."""
     try:
         return kernel.open_device()
     except OSError as error:
-        raise UnionError(
-            f"/dev/fuse: {_reason(error)}: load the kernel's module (modprobe fuse); "
-            "in a container, have the device passed in (--device /dev/fuse)"
-        ) from None
+        way_out = "load the kernel's module (modprobe fuse)"
+        if error.errno == errno.EACCES:
+            way_out = "who mounts must be allowed to read and write it (chmod 666 /dev/fuse)"
+        in_containers = "in a container, have the device passed in (--device /dev/fuse)"
+        raise UnionError(f"/dev/fuse: {_reason(error)}: {way_out}; {in_containers}") from None
 
 
 def _reason(error: OSError) -> str:

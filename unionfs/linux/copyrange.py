@@ -20,7 +20,7 @@ def copy_data(source: int, target: int, size: int, stopped: Callable[[], bool] =
     """
     if size == 0:
         return
-    if not _clone(source, target):
+    if not clone(source, target):
         copy = _copy_in_kernel
         for start, end in data_extents(source, size):
             try:
@@ -54,7 +54,8 @@ def data_extents(fd: int, size: int) -> Iterator[tuple[int, int]]:
         position = end
 
 
-def _clone(source: int, target: int) -> bool:
+def clone(source: int, target: int) -> bool:
+    """Let `target` share all extents of `source`; whether their filesystem can."""
     try:
         fcntl.ioctl(target, _FICLONE, source)
     except OSError:

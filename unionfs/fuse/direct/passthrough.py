@@ -91,7 +91,7 @@ class Passthrough:
         if not use.opens:
             del self._uses[nodeid]
             if use.backing_id:
-                self._unregister(use.backing_id)
+                unregister(self._device, use.backing_id)
 
     def _register(self, handle: Handle) -> int:
         """A backing id for the file of `handle`, or 0 if it is to be cached."""
@@ -100,9 +100,8 @@ class Passthrough:
         device = os.fstat(handle.fd).st_dev
         if device in self._unfit or not (handle.is_upper or _is_on_read_only_mount(handle.fd)):
             return 0
-        asked = bytearray(protocol.BACKING_MAP.pack(handle.fd, 0, 0))
         try:
-            return int(fcntl.ioctl(self._device, protocol.DEV_IOC_BACKING_OPEN, asked))
+            return register(self._device, handle.fd)
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
                 return 0
@@ -122,8 +121,18 @@ class Passthrough:
                 error.strerror,
             )
 
-    def _unregister(self, backing_id: int) -> None:
-        fcntl.ioctl(self._device, protocol.DEV_IOC_BACKING_CLOSE, bytearray(protocol.BACKING_ID.pack(backing_id)))
+
+def register(device: int, fd: int) -> int:
+    """Have the kernel take the file `fd`: its backing id on the connection `device`.
+
+    Raises OSError: EPERM, ENOTTY (no file at all can be), EOPNOTSUPP, ELOOP, … (none of its filesystem can be).
+    """
+    return int(fcntl.ioctl(device, protocol.DEV_IOC_BACKING_OPEN, bytearray(protocol.BACKING_MAP.pack(fd, 0, 0))))
+
+
+def unregister(device: int, backing_id: int) -> None:
+    """Have it dropped again; who has it open keeps it."""
+    fcntl.ioctl(device, protocol.DEV_IOC_BACKING_CLOSE, bytearray(protocol.BACKING_ID.pack(backing_id)))
 
 
 def _is_on_read_only_mount(fd: int) -> bool:

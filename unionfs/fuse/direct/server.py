@@ -16,7 +16,7 @@ from types import FrameType
 from unionfs.core.union import Union
 from unionfs.fuse import kernel
 from unionfs.fuse.crowd import Crowd
-from unionfs.fuse.direct import protocol, session, statistics
+from unionfs.fuse.direct import session, statistics
 from unionfs.fuse.direct.device import Device, EndedError
 from unionfs.fuse.direct.dispatch import Dispatcher, Tracer
 from unionfs.fuse.direct.mount import Mount
@@ -85,9 +85,7 @@ class Server:
             request = self._device.receive()
             if request is None or request.opcode != Opcode.INIT:
                 continue
-            fields = request.fields(protocol.INIT_IN)
-            flags2 = request.fields(protocol.INIT_IN_EXT)[0] if fields[3] & Init.INIT_EXT else 0
-            agreed, reply = session.negotiate(*session.parse(fields, flags2), wishes)
+            agreed, reply = session.negotiate(*session.offered(request), wishes)
             self._device.reply(request.unique, reply)
             if agreed is not None:
                 return agreed

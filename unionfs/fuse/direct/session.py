@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from unionfs.fuse.direct import protocol
 from unionfs.fuse.direct.protocol import Init
+from unionfs.fuse.direct.request import Request
 
 MAX_TRANSFER_BYTES = 1 << 20
 """Data in the largest request: 256 pages, the kernel's own limit (FUSE_MAX_MAX_PAGES)."""
@@ -92,6 +93,13 @@ def negotiate(major: int, minor: int, offered: Init, wishes: Wishes) -> tuple[Se
         features = Init(features & 0xFFFFFFFF)
     depth = wishes.stack_depth if Init.PASSTHROUGH in features else 0
     return Session(min(minor, protocol.MINOR), features), _reply(max(minor, 0), features, depth)
+
+
+def offered(request: Request) -> tuple[int, int, Init]:
+    """Version and offer in an INIT request. Raises OSError: EINVAL (it is none)."""
+    fields = request.fields(protocol.INIT_IN)
+    flags2 = request.fields(protocol.INIT_IN_EXT)[0] if fields[3] & Init.INIT_EXT else 0
+    return parse((fields[0], fields[1], fields[2], fields[3]), flags2)
 
 
 def parse(fields: tuple[int, int, int, int], flags2: int) -> tuple[int, int, Init]:
