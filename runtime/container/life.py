@@ -173,15 +173,19 @@ class Life:
         if network.is_ours(config):
             from runtime.network import attach, wanted
 
-            asked = wanted.read(config.networks, config.network)
+            asked = wanted.read(config)
             return attach.prepare(self._container.places, self._container.id, config.name, config.hostname, asked)
+        if config.networks:
+            from runtime.network import files, wanted
+
+            return files.plain(config.hostname, wanted.read(config))
         return network.hosts(config.hostname), network.resolv_conf()
 
     def _connect(self) -> None:
         """The first process has its network namespace: connect it; meanwhile it goes on and waits in the end."""
         from runtime.network import attach, wanted
 
-        asked = wanted.read(self._config.networks, self._config.network)
+        asked = wanted.read(self._config)
         try:
             attach.attach(self._container.places, self._container.id, asked, self._init)
         except Refusal as error:

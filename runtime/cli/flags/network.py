@@ -1,0 +1,142 @@
+"""The options that say what network a container has."""
+
+import re
+from typing import Any
+
+from runtime.cli.options import Option, Parsed
+from runtime.container.store import Store
+from runtime.errors import Refusal, UsageError
+from runtime.network import ports
+from runtime.network.networks import Networks
+from runtime.network.pools import parse_address
+from runtime.network.wanted import Attachment
+
+OPTIONS = (
+    Option("add-host", "a line for /etc/hosts; the address may be host-gateway, this machine", "", "NAME:ADDRESS"),
+    Option("dns", "a name server", "", "ADDRESS"),
+    Option("dns-option", "an option for the resolver", "", "OPTION"),
+    Option("dns-search", "a domain to look for names in; . for none", "", "DOMAIN"),
+    Option("expose", "a port that -P publishes, too", "", "PORT[-PORT][/PROTOCOL]"),
+    Option("ip", "the IPv4 address on the first network", "", "ADDRESS"),
+    Option("ip6", "the IPv6 address on the first network", "", "ADDRESS"),
+    Option("mac-address", "the hardware address on the first network", "", "ADDRESS"),
+    Option("network", "host (this machine's; the default), none, container:NAME, or one's name", "", "NAME[:OPTIONS]"),
+    Option("network-alias", "one more name on its networks", "", "NAME"),
+    Option("publish", "show a port of the container on this machine", "p", "[[ADDRESS:]PORT:]PORT[/PROTOCOL]"),
+    Option("publish-all", "show all ports that the image exposes, on ports that are chosen", "P"),
+)
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?")
+_MAC = re.compile(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}")
+_SAYING_MORE = ("ip", "ip6", "mac-address", "network-alias")
+_NEEDING = (*_SAYING_MORE, "publish", "publish-all")
+
+
+def mode(options: Parsed, store: Store) -> str:
+    """host, none, container:ID, or the name of the first network. Raises UsageError, and Refusal: there is no such."""
+    names = [_split(text)[0] for text in options.many("network")] or ["host"]
+    for name in names:
+        if name in ("host", "none") or name.startswith("container:"):
+            if len(names) > 1:
+                raise UsageError(f"--network {name}: it can't be one of several")
+            _refuse_what_needs_a_network(options, name)
+            return _shared(name, store)
+    store_of_networks = Networks(store.places)
+    found = [name if name == "bridge" else store_of_networks.find(name).name for name in names]
+    if len(set(found)) < len(found):
+        raise UsageError("--network: the same one twice")
+    return found[0]
+
+
+def _shared(name: str, store: Store) -> str:
+    kind, _, container = name.partition(":")
+    if kind != "container":
+        return name
+    return f"container:{store.find(container).id}"
+
+
+def _refuse_what_needs_a_network(options: Parsed, name: str) -> None:
+    for option in _NEEDING:
+        if options.many(option):
+            raise UsageError(f"--{option} needs a network such as bridge: it means nothing with --network {name}")
+
+
+def read(options: Parsed) -> dict[str, Any]:
+    """What a Config keeps of these options besides; only what was given."""
+    values = {
+        "attachments": _attachments(options),
+        "ports": [list(one) for text in options.many("publish") for one in ports.parse(text)],
+        "publish_all": options.on("publish-all"),
+        "exposed": [ports.check_exposed(text) for text in options.many("expose")],
+        "hosts": [_host(text) for text in options.many("add-host")],
+        "dns": [_address("dns", text) for text in options.many("dns")],
+        "dns_search": options.many("dns-search"),
+        "dns_options": options.many("dns-option"),
+    }
+    return {key: value for key, value in values.items() if value}
+
+
+def _attachments(options: Parsed) -> list[list[Any]]:
+    """The networks, if there is more to say than that it is on one."""
+    given = [_attachment(text) for text in options.many("network")]
+    says_more = any(options.many(name) for name in _SAYING_MORE) or any(one != Attachment(one.network) for one in given)
+    if len(given) < 2 and not says_more:
+        return []
+    first, *others = given or [Attachment("bridge")]
+    first = first._replace(
+        ip=_address("ip", options.one("ip")) or first.ip,
+        ip6=_address("ip6", options.one("ip6")) or first.ip6,
+        mac=_mac(options.one("mac-address")) or first.mac,
+    )
+    aliases = options.many("network-alias")
+    return [list(one._replace(aliases=[*one.aliases, *aliases])) for one in (first, *others)]
+
+
+def _split(text: str) -> tuple[str, str]:
+    """The network's name, and what is said about it: NAME:KEY=VALUE,... or name=NAME,KEY=VALUE,..."""
+    if text.startswith("container:"):
+        return text, ""
+    if text.startswith("name="):
+        name, _, rest = text.removeprefix("name=").partition(",")
+    else:
+        name, _, rest = text.partition(":")
+    return name, rest
+
+
+def _attachment(text: str) -> Attachment:
+    name, rest = _split(text)
+    found = Attachment(name)
+    for setting in rest.split(",") if rest else ():
+        key, _, value = setting.partition("=")
+        if key == "alias":
+            found = found._replace(aliases=[*found.aliases, value])
+        elif key == "ip":
+            found = found._replace(ip=_address("network", value))
+        elif key == "ip6":
+            found = found._replace(ip6=_address("network", value))
+        elif key in ("mac", "mac-address"):
+            found = found._replace(mac=_mac(value))
+        else:
+            raise UsageError(f"invalid --network {text}: unknown option {key!r} (there are ip, ip6, mac and alias)")
+    return found
+
+
+def _address(option: str, text: str) -> str:
+    try:
+        return str(parse_address(text, f"--{option}")) if text else ""
+    except Refusal as error:
+        raise UsageError(str(error)) from None
+
+
+def _mac(text: str) -> str:
+    if text and (not _MAC.fullmatch(text) or int(text[:2], 16) & 1):
+        raise UsageError(f"invalid --mac-address {text}: six bytes, such as 02:42:ac:11:00:02, the first even")
+    return text.lower().replace("-", ":")
+
+
+def _host(text: str) -> list[str]:
+    """One --add-host: name and address. `=` may stand for the first colon."""
+    name, _, address = text.partition("=" if "=" in text else ":")
+    if not _NAME.fullmatch(name) or not address:
+        raise UsageError(f"invalid --add-host {text}: it is NAME:ADDRESS")
+    address = address.removeprefix("[").removesuffix("]")
+    return [name, address if address == "host-gateway" else _address("add-host", address)]

@@ -1,0 +1,97 @@
+"""The network namespace of a container, seen from this machine."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from runtime.network import links
+from runtime.network.netlink import Netlink
+from unionfs.linux import process
+
+_IPV6 = "/proc/sys/net/ipv6"
+
+
+@contextmanager
+def opened(pid: int) -> Iterator[int]:
+    """A descriptor of the network namespace of process `pid`."""
+    fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def inside(pid: int) -> Iterator[None]:
+    """Be in the network namespace of process `pid` for a while. Precondition: a single thread."""
+    with opened(os.getpid()) as own, opened(pid) as there:
+        process.setns(there, process.CLONE_NEWNET)
+        try:
+            yield
+        finally:
+            process.setns(own, process.CLONE_NEWNET)
+
+
+def leave_pid_namespace() -> None:
+    """Have children in this process's own pid namespace; those of a monitor would be in its container's otherwise."""
+    fd = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    process.setns(fd, process.CLONE_NEWPID)
+    os.close(fd)
+
+
+def netlink_of(pid: int) -> Netlink:
+    """A socket to the kernel in the network namespace of process `pid`."""
+    with inside(pid):
+        return Netlink()
+
+
+def prepare(pid: int) -> None:
+    """What Docker's containers have: every port may be bound, and everybody may ping."""
+    with inside(pid):
+        set_parameter("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0")
+        set_parameter("/proc/sys/net/ipv4/ping_group_range", "0 2147483647")
+
+
+def refuse_ipv6(interface: str) -> None:
+    """Give an interface of this namespace no IPv6 address, whatever routers announce."""
+    set_parameter(f"{_IPV6}/conf/{interface}/disable_ipv6", "1")
+
+
+def ignore_routers(interface: str) -> None:
+    """Take no route or address from who claims to be a router (CVE-2020-13401)."""
+    set_parameter(f"{_IPV6}/conf/{interface}/accept_ra", "0")
+
+
+def forward_packets(version: int) -> None:
+    """Make this machine a router, as bridges need it; it stays one. IPv6: it goes on hearing its own routers."""
+    if version == 4:
+        set_parameter("/proc/sys/net/ipv4/ip_forward", "1")
+        return
+    if parameter(f"{_IPV6}/conf/all/forwarding") == "1":
+        return
+    for interface in os.listdir(f"{_IPV6}/conf"):
+        if parameter(f"{_IPV6}/conf/{interface}/accept_ra") == "1":
+            set_parameter(f"{_IPV6}/conf/{interface}/accept_ra", "2")
+    set_parameter(f"{_IPV6}/conf/all/forwarding", "1")
+
+
+def parameter(path: str) -> str:
+    """A parameter of the kernel; nothing if it has none of that name."""
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read().strip()
+    except FileNotFoundError:
+        return ""
+
+
+def set_parameter(path: str, value: str) -> None:
+    """Set a parameter of the kernel unless it has that value, or isn't there: writing may be forbidden."""
+    if parameter(path) not in ("", value):
+        with suppress(FileNotFoundError), open(path, "w", encoding="ascii") as file:
+            file.write(value)
+
+
+def counters(pid: int) -> dict[str, links.Counters]:
+    """What each interface of a container has carried."""
+    with netlink_of(pid) as netlink:
+        return links.counters(netlink)
