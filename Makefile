@@ -21,7 +21,8 @@ test:
 
 fuzz:
 	@.ci/bootstrap test
-	@PYUNION_FUZZ_EXAMPLES=$(EXAMPLES) .venv/bin/python -m pytest tests/differential tests/concurrency tests/faults -o timeout=0 $(PYTEST_ARGS)
+	@PYUNION_FUZZ_EXAMPLES=$(EXAMPLES) .venv/bin/python -m pytest tests/differential tests/concurrency tests/faults tests/unit/fuse \
+	    tests/fuse/test_passthrough.py -o timeout=0 $(PYTEST_ARGS)
 
 features:
 	@.ci/bootstrap test

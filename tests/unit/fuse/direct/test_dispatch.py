@@ -75,12 +75,71 @@ def test_what_has_no_reply_gets_none(carrier: Carrier, opcode: Opcode, body: byt
     assert carrier.replies == {}
 
 
-@pytest.mark.parametrize("name", [b"", b".", b"..", b"../upper", b"dir/file", b"/etc/passwd"])
-def test_names_that_would_lead_elsewhere_are_refused(carrier: Carrier, name: bytes) -> None:
-    for opcode in (Opcode.LOOKUP, Opcode.UNLINK, Opcode.RMDIR):
+NO_END = b"no end"
+NAMING = (Opcode.LOOKUP, Opcode.UNLINK, Opcode.RMDIR, Opcode.SYMLINK, Opcode.MKNOD, Opcode.MKDIR, Opcode.LINK,
+          Opcode.CREATE, Opcode.RENAME, Opcode.RENAME2)  # fmt: skip
+"""Requests with a name; before it stands what LAYOUTS says."""
+
+
+def naming(carrier: Carrier, opcode: Opcode, name: bytes) -> bytes:
+    """The body of a request that would be right, were it not for `name`."""
+    fixed = {
+        Opcode.MKNOD: protocol.MKNOD_IN.pack(0o100644, 0, 0), Opcode.MKDIR: protocol.MKDIR_IN.pack(0o755, 0),
+        Opcode.LINK: protocol.LINK_IN.pack(carrier.look_up(b"file")),
+        Opcode.CREATE: protocol.CREATE_IN.pack(os.O_RDWR, 0o644, 0, 0),
+        Opcode.RENAME: protocol.RENAME_IN.pack(protocol.ROOT_ID) + b"file\0",
+        Opcode.RENAME2: protocol.RENAME2_IN.pack(protocol.ROOT_ID, 0) + b"file\0",
+    }.get(opcode, b"")  # fmt: skip
+    return fixed + name + (b"target\0" if opcode == Opcode.SYMLINK else b"")
+
+
+@pytest.mark.parametrize("opcode", NAMING)
+@pytest.mark.parametrize("name", [b"\0", b".\0", b"..\0", b"../upper\0", b"dir/file\0", b"/etc/passwd\0", NO_END])
+def test_names_that_would_lead_elsewhere_or_have_no_end_are_refused(
+    carrier: Carrier, opcode: Opcode, name: bytes
+) -> None:
+    body = naming(carrier, opcode, name)
+    with pytest.raises(OSError) as error:
+        carrier.ask(opcode, body.rstrip(b"\0") if name == NO_END else body)
+    assert error.value.errno == errno.EINVAL
+
+
+@pytest.mark.parametrize("opcode", sorted({*LAYOUTS, *NAMING, Opcode.READLINK, Opcode.STATFS, Opcode.OPENDIR} - {
+    Opcode.FORGET, Opcode.BATCH_FORGET, Opcode.INTERRUPT, Opcode.STATFS, Opcode.OPENDIR, Opcode.READ, Opcode.WRITE,
+    Opcode.FSYNC, Opcode.LSEEK, Opcode.FALLOCATE, Opcode.COPY_FILE_RANGE, Opcode.COPY_FILE_RANGE_64, Opcode.RELEASE,
+}))  # fmt: skip
+def test_a_node_that_nobody_was_told_of_is_stale(carrier: Carrier, opcode: Opcode) -> None:
+    layout = LAYOUTS.get(opcode)
+    body = naming(carrier, opcode, b"a\0") if opcode in NAMING else bytes(layout.size if layout else 0) + b"user.k\0"
+    for nodeid in (77, 0, 2**64 - 1):
         with pytest.raises(OSError) as error:
-            carrier.ask(opcode, name + b"\0")
-        assert error.value.errno == errno.EINVAL
+            carrier.ask(opcode, body, nodeid)
+        assert error.value.errno == errno.ESTALE
+
+
+@pytest.mark.parametrize("opcode", [
+    Opcode.READ, Opcode.WRITE, Opcode.FSYNC, Opcode.LSEEK, Opcode.FALLOCATE, Opcode.COPY_FILE_RANGE, Opcode.RELEASE,
+])
+def test_a_handle_that_nobody_was_given_is_bad(carrier: Carrier, opcode: Opcode) -> None:
+    nodeid = carrier.look_up(b"file")
+    for number in (77, 2**64 - 1):
+        with pytest.raises(OSError) as error:
+            carrier.ask(opcode, padded(LAYOUTS[opcode], [number] + [0] * 10), nodeid)
+        assert error.value.errno == errno.EBADF
+
+
+def test_only_a_handle_for_writing_is_written(carrier: Carrier) -> None:
+    nodeid = carrier.look_up(b"file")
+    fh = carrier.open(nodeid, os.O_RDONLY)
+    for opcode, body in (
+        (Opcode.WRITE, protocol.WRITE_IN.pack(fh, 0, 1, 0) + b"x"),
+        (Opcode.FALLOCATE, protocol.FALLOCATE_IN.pack(fh, 0, 1, 0)),
+        (Opcode.COPY_FILE_RANGE, protocol.COPY_FILE_RANGE_IN.pack(fh, 0, nodeid, fh, 0, 1, 0)),
+    ):
+        with pytest.raises(OSError) as error:
+            carrier.ask(opcode, body, nodeid)
+        assert error.value.errno == errno.EBADF
+    carrier.ask(Opcode.RELEASE, protocol.RELEASE_IN.pack(fh), nodeid)
 
 
 @pytest.mark.parametrize("opcode", LAYOUTS)
@@ -196,3 +255,24 @@ def test_no_request_ends_or_corrupts_anything(tmp_path_factory: pytest.TempPathF
     inside.reopen()
     assert snapshot(inside.lowers[0]) == lower
     assert (tmp / "outside").stat().st_mtime_ns == outside
+
+
+@settings(max_examples=10 * EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(message=st.one_of(
+    st.binary(max_size=200),
+    st.tuples(st.integers(0, 2**32 - 1), st.sampled_from(Opcode), st.binary(min_size=32, max_size=200)).map(
+        lambda parts: protocol.OUT_HEADER.pack(parts[0], 0, 0)[:4] + parts[1].to_bytes(4, "little") + parts[2]
+    ),
+))
+def test_noise_is_answered_once_or_is_no_request(carrier: Carrier, message: bytes) -> None:
+    """Whatever the header says of its length, and of who asks."""
+    request = device.parse(memoryview(bytearray(message)))
+    assert (request is None) == (len(message) < protocol.IN_HEADER.size)
+    if request is None or request.opcode == Opcode.DESTROY:
+        return
+    carrier.replies.clear()
+    carrier.dispatcher.handle(request)
+    carrier.settle()
+    assert list(carrier.replies) == ([] if request.opcode in _SILENT else [request.unique])
+    assert carrier.replies.get(request.unique) != errno.EIO
+    carrier.union.check()
