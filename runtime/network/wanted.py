@@ -59,7 +59,7 @@ class Asked(Protocol):
 def read(asked: Asked) -> Wanted:
     """What a container wants."""
     networks = asked.networks
-    attachments = networks.get("attachments") or [[asked.network]]
+    attachments = networks.get("attachments", [[asked.network]])
     ports = [Publish(*one) for one in networks.get("ports", [])]
     if networks.get("publish_all"):
         ports += _all_others(ports, [*asked.ports, *networks.get("exposed", [])])

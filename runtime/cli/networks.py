@@ -1,0 +1,302 @@
+"""The verbs `network` and `port`."""
+
+import json
+import sys
+from typing import Any, NamedTuple
+
+from runtime.cli.options import HELP, Option, Parsed, parse, usage
+from runtime.cli.run import each, open_store
+from runtime.cli.tables import print_rows
+from runtime.container.record import Container
+from runtime.container.store import Store
+from runtime.errors import Refusal, UsageError
+from runtime.network import attach, creation, describe, leases, members
+from runtime.network.networks import BUILT_IN, DEFAULT, SHORT_ID, Network, Networks
+from runtime.network.pools import parse_address
+from runtime.network.wanted import Attachment, read
+from runtime.places import Places
+
+_FORMAT = Option("format", "json, or a template", "", "FORMAT")
+_FORCE = Option("force", "accepted for Docker's sake", "f")
+
+
+class _Verb(NamedTuple):
+    words: str
+    about: str
+    options: tuple[Option, ...]
+
+
+_VERBS = {
+    "create": _Verb(
+        "NETWORK",
+        "Make a network, and print its id.",
+        (
+            Option("driver", "bridge, which is the only one", "d", "DRIVER"),
+            Option("gateway", "this machine's address on it, for the --subnet in the same place", "", "ADDRESS"),
+            Option("internal", "its containers reach one another alone"),
+            Option("ip-range", "where addresses are chosen, for the --subnet in the same place", "", "SUBNET"),
+            Option("ipv6", "IPv6, too"),
+            Option("label", "note something about the network", "", "KEY[=VALUE]"),
+            Option("opt", "mtu, com.docker.network.bridge.name or .enable_ip_masquerade", "o", "KEY=VALUE"),
+            Option("subnet", "its addresses: one for each version of IP", "", "SUBNET"),
+        ),
+    ),
+    "ls": _Verb(
+        "",
+        "List networks.",
+        (
+            Option("filter", "only those with id, name, label, driver or type (builtin, custom)", "f", "KEY=VALUE"),
+            _FORMAT,
+            Option("no-trunc", "don't shorten ids"),
+            Option("quiet", "ids only", "q"),
+        ),
+    ),
+    "inspect": _Verb("NETWORK [NETWORK...]", "Show all about networks.", (_FORMAT._replace(short="f"),)),
+    "rm": _Verb("NETWORK [NETWORK...]", "Remove networks that no running container is on.", (_FORCE,)),
+    "prune": _Verb("", "Remove all networks that no container is on.", (_FORCE,)),
+    "connect": _Verb(
+        "NETWORK CONTAINER",
+        "Put a container on one more network.",
+        (
+            Option("alias", "one more name on it", "", "NAME"),
+            Option("ip", "the IPv4 address", "", "ADDRESS"),
+            Option("ip6", "the IPv6 address", "", "ADDRESS"),
+        ),
+    ),
+    "disconnect": _Verb("NETWORK CONTAINER", "Take a container off a network.", (_FORCE,)),
+}
+_PORT: tuple[Option, ...] = ()
+
+
+def network(arguments: list[str], places: Places) -> int:
+    """`pyunion network`. Raises Refusal."""
+    name, *rest = arguments or ["--help"]
+    name = {"list": "ls", "remove": "rm"}.get(name, name)
+    if name not in _VERBS:
+        if name != "--help":
+            raise UsageError(f"unknown command: network {name}")
+        lines = "\n".join(f"  {word:<10}  {verb.about}" for word, verb in _VERBS.items())
+        print(usage("pyunion network COMMAND [ARG...]", f"Networks of containers.\n\nCommands:\n{lines}", ()))
+        return 0
+    verb = _VERBS[name]
+    options = parse(rest, verb.options, anywhere=True)
+    if options.on(HELP.name):
+        print(usage(f"pyunion network {name} [OPTIONS] {verb.words}".rstrip(), verb.about, verb.options))
+        return 0
+    store = open_store(places)
+    store.prepare()
+    networks = Networks(places)
+    with networks.locked():
+        leases.default_network(networks)
+    return _DO[name](options, store, networks)
+
+
+def _create(options: Parsed, store: Store, networks: Networks) -> int:
+    if len(options.words) != 1:
+        raise UsageError("it takes exactly one name")
+    driver = options.one("driver", "bridge")
+    if driver != "bridge":
+        raise UsageError(f"unknown --driver {driver!r}: there is bridge")
+    addresses = (options.many("subnet"), options.many("gateway"), options.many("ip-range"))
+    ipv6, internal = options.on("ipv6"), options.on("internal")
+    labels, settings = _pairs(options.many("label")), _pairs(options.many("opt"))
+    print(creation.create(networks, options.words[0], addresses, ipv6, internal, labels, settings).id)
+    return 0
+
+
+def _pairs(texts: list[str]) -> dict[str, str]:
+    return {text.partition("=")[0]: text.partition("=")[2] for text in texts}
+
+
+def _list(options: Parsed, store: Store, networks: Networks) -> int:
+    if options.words:
+        raise UsageError("it takes no arguments")
+    rows = [_row(one, options.on("no-trunc")) for one in networks.all()]
+    for name, driver in (("host", "host"), ("none", "null")):
+        rows.append({**dict.fromkeys(rows[0], ""), "ID": "", "Name": name, "Driver": driver, "Scope": "local"})
+    for text in options.many("filter"):
+        rows = [row for row in rows if _passes(row, text)]
+    rows.sort(key=lambda row: str(row["Name"]))
+    if options.on("quiet"):
+        print("".join(f"{row['ID']}\n" for row in rows if row["ID"]), end="")
+        return 0
+    columns = (("NETWORK ID", "ID"), ("NAME", "Name"), ("DRIVER", "Driver"), ("SCOPE", "Scope"))
+    print_rows(rows, columns, options.one("format"), ("Internal", "IPv6", "Labels", "CreatedAt"))
+    return 0
+
+
+def _row(one: Network, full: bool) -> dict[str, str]:
+    described = describe.describe_network(one, {})
+    return {
+        "ID": one.id if full else one.id[:SHORT_ID],
+        "Name": one.name,
+        "Driver": "bridge",
+        "Scope": "local",
+        "Internal": str(one.internal).lower(),
+        "IPv6": str(described["EnableIPv6"]).lower(),
+        "Labels": ",".join(f"{key}={value}" for key, value in one.labels.items()),
+        "CreatedAt": described["Created"],
+    }
+
+
+def _passes(row: dict[str, str], text: str) -> bool:
+    key, _, value = text.partition("=")
+    if key == "name":
+        return value in row["Name"]
+    if key == "id":
+        return bool(row["ID"]) and row["ID"].startswith(value[:SHORT_ID])
+    if key == "driver":
+        return value == row["Driver"]
+    if key == "label":
+        return any(label == value or label.partition("=")[0] == value for label in row["Labels"].split(","))
+    if key == "type" and value in ("builtin", "custom"):
+        return (row["Name"] in BUILT_IN) == (value == "builtin")
+    raise UsageError(f"invalid --filter {text!r}: there are id, name, label, driver, type=builtin and type=custom")
+
+
+def _inspect(options: Parsed, store: Store, networks: Networks) -> int:
+    if not options.words:
+        raise UsageError("it takes at least one network")
+    everyone = dict(members.everybody(networks.places))
+    found, status = [], 0
+    for name in options.words:
+        try:
+            found.append(describe.describe_network(networks.find(name), everyone))
+        except Refusal as error:
+            print(f"pyunion network inspect: {error}", file=sys.stderr)
+            status = error.status
+    _print_all(found, options.one("format"))
+    return status
+
+
+def _print_all(found: list[dict[str, Any]], form: str) -> None:
+    if form in ("", "json"):
+        print(json.dumps(found, indent=None if form else 4))
+        return
+    from runtime.cli.template import Template
+
+    template = Template(form)
+    print("".join(f"{template.render(value)}\n" for value in found), end="")
+
+
+def _remove(options: Parsed, store: Store, networks: Networks) -> int:
+    if not options.words:
+        raise UsageError("it takes at least one network")
+    return each("network rm", options.words, lambda name: _remove_one(networks, name))
+
+
+def _remove_one(networks: Networks, name: str) -> None:
+    if name in BUILT_IN:
+        raise Refusal(f"{name} is built in and can't be removed", status=1)
+    with networks.locked():
+        one = networks.find(name)
+        users = [end.names[0] for _, member in members.everybody(networks.places) for end in _ends(member, one)]
+        if users:
+            raise Refusal(f"network {one.name} is in use by {', '.join(users)}", status=1)
+        if one.name == DEFAULT:
+            raise Refusal(f"{DEFAULT} is built in and can't be removed", status=1)
+        networks.remove(one)
+
+
+def _ends(member: members.Member, one: Network) -> list[members.Endpoint]:
+    return [end for end in member.endpoints if end.network_id == one.id]
+
+
+def _prune(options: Parsed, store: Store, networks: Networks) -> int:
+    used = {name for container in store.all() for name in _networks_of(container)}
+    for one in networks.all():
+        if one.name not in used and one.name not in BUILT_IN:
+            _remove_one(networks, one.name)
+            print(one.name)
+    return 0
+
+
+def _networks_of(container: Container) -> list[str]:
+    config = container.config()
+    return [config.network, *(one.network for one in read(config).attachments)]
+
+
+def _connect(options: Parsed, store: Store, networks: Networks) -> int:
+    one, container = _both(options, store, networks)
+    ip, ip6 = (str(parse_address(text, "--ip")) if (text := options.one(key)) else "" for key in ("ip", "ip6"))
+    wish = Attachment(one.name, ip, ip6, "", options.many("alias"))
+    config = container.config()
+    if _runs(container):
+        attach.connect(networks.places, container.id, config.name, wish, container.state()["pid"])
+    elif any(other.network == one.name for other in read(config).attachments):
+        raise Refusal(f"container {config.name} is already on network {one.name}", status=1)
+    _keep(container, [*read(config).attachments, wish])
+    return 0
+
+
+def _disconnect(options: Parsed, store: Store, networks: Networks) -> int:
+    one, container = _both(options, store, networks)
+    config = container.config()
+    left = [other for other in read(config).attachments if other.network != one.name]
+    if _runs(container):
+        attach.disconnect(networks.places, container.id, config.name, one)
+    elif len(left) == len(read(config).attachments):
+        raise Refusal(f"container {config.name} is not on network {one.name}", status=1)
+    _keep(container, left)
+    return 0
+
+
+def _both(options: Parsed, store: Store, networks: Networks) -> tuple[Network, Container]:
+    if len(options.words) != 2:
+        raise UsageError("it takes a network and a container")
+    if options.words[0] in ("host", "none"):
+        raise Refusal(f"a container can't be put on {options.words[0]}, or taken off it, once it is made", status=1)
+    one, container = networks.find(options.words[0]), store.find(options.words[1])
+    mode = container.config().network
+    if mode in ("host", "none") or mode.startswith("container:"):
+        raise Refusal(f"container {container.config().name} was made with --network {mode}, which stays so", status=1)
+    return one, container
+
+
+def _runs(container: Container) -> bool:
+    return str(container.state()["status"]) == "running"
+
+
+def _keep(container: Container, attachments: list[Attachment]) -> None:
+    """Have the container on these networks when it starts again."""
+    config = container.config()
+    kept = {**config.networks, "attachments": [list(one) for one in attachments]}
+    container.write_config(config._replace(networks=kept))
+
+
+_DO = {
+    "create": _create,
+    "ls": _list,
+    "inspect": _inspect,
+    "rm": _remove,
+    "prune": _prune,
+    "connect": _connect,
+    "disconnect": _disconnect,
+}
+
+
+def port(arguments: list[str], places: Places) -> int:
+    """`pyunion port`. Raises Refusal."""
+    options = parse(arguments, _PORT, anywhere=True)
+    if options.on(HELP.name):
+        print(usage("pyunion port CONTAINER [PORT[/PROTOCOL]]", "Show where a container's ports are.", _PORT))
+        return 0
+    if len(options.words) not in (1, 2):
+        raise UsageError("it takes a container, and may take a port")
+    container = open_store(places).find(options.words[0])
+    own = members.read(places, container.id)
+    published = describe.published(own) if own is not None else {}
+    if len(options.words) == 1:
+        for inside, spots in published.items():
+            print("".join(f"{inside} -> {_shown(where)}\n" for where in spots), end="")
+        return 0
+    wanted = options.words[1] if "/" in options.words[1] else f"{options.words[1]}/tcp"
+    if wanted not in published:
+        raise Refusal(f"port {wanted} of container {options.words[0]} is not published", status=1)
+    print("".join(f"{_shown(where)}\n" for where in published[wanted]), end="")
+    return 0
+
+
+def _shown(where: dict[str, str]) -> str:
+    address = f"[{where['HostIp']}]" if ":" in where["HostIp"] else where["HostIp"]
+    return f"{address}:{where['HostPort']}"
