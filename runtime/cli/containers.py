@@ -1,70 +1,53 @@
-"""The verbs on containers that were made before: `ps`, `rm` and `diff`."""
+"""The verbs that look into containers: `top` and `diff`."""
 
 import os
+import subprocess
 import sys
-from typing import Any
 
-from runtime.cli.options import HELP, Option, parse, usage
-from runtime.cli.tables import print_table, span_text
-from runtime.container.record import SHORT_ID, Container
+from runtime.cli.options import HELP, parse, usage
+from runtime.cli.run import open_store
+from runtime.cli.tables import print_table
+from runtime.container import processes
 from runtime.container.store import Store, skeleton
 from runtime.errors import Refusal, UsageError, describe
 from runtime.places import Places
 
-_PS = (
-    Option("all", "those that don't run, too", "a"),
-    Option("no-trunc", "don't shorten ids and commands"),
-    Option("quiet", "ids only", "q"),
-)
-_RM = (Option("force", "end it first if it runs; don't complain if there is none", "f"),)
-_COMMAND_WIDTH = 20
 
-
-def ps(arguments: list[str], places: Places) -> int:
-    """`pyunion ps`. Raises Refusal."""
-    options = parse(arguments, _PS)
+def top(arguments: list[str], places: Places) -> int:
+    """`pyunion top`. Raises Refusal."""
+    options = parse(arguments, ())
     if options.on(HELP.name):
-        print(usage("pyunion ps [OPTIONS]", "List containers, the newest first: those that run.", _PS))
+        about = "List the processes of a container; with options, as this machine's ps(1) shows them."
+        print(usage("pyunion top CONTAINER [PS-OPTIONS]", about, ()))
         return 0
-    if options.words:
-        raise UsageError("it takes no arguments")
-    store = Store(places)
-    store.sweep()
-    full = options.on("no-trunc")
-    rows = []
-    for container in store.all():
-        try:
-            row = _row(container, full)
-        except FileNotFoundError:  # removed meanwhile
-            continue
-        if options.on("all") or row[4].startswith("Up"):
-            rows.append(row)
-    if options.on("quiet"):
-        print("".join(f"{row[0]}\n" for row in rows), end="")
-    else:
-        print_table([("CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "NAMES"), *rows])
+    if not options.words:
+        raise UsageError("it takes a container")
+    name, *words = options.words
+    pids = processes.pids(open_store(places).find(name))
+    if words:
+        print_table(_of_ps(words, pids))
+        return 0
+    rows = [row for pid in pids if (row := processes.row(pid)) is not None]
+    table = [("UID", "PID", "PPID", "STIME", "TTY", "TIME", "CMD")]
+    print_table(table + [tuple(map(str, row)) for row in rows])
     return 0
 
 
-def rm(arguments: list[str], places: Places) -> int:
-    """`pyunion rm`: 1 if one of the containers could not be removed. Raises UsageError."""
-    options = parse(arguments, _RM)
-    if options.on(HELP.name):
-        print(usage("pyunion rm [OPTIONS] CONTAINER [CONTAINER...]", "Remove containers and all they changed.", _RM))
-        return 0
-    if not options.words:
-        raise UsageError("it takes at least one container")
-    store = Store(places)
-    store.sweep()
-    status = 0
-    for name in options.words:
-        try:
-            _remove(store, name, force=options.on("force"))
-            print(name)
-        except Refusal as error:
-            print(f"pyunion rm: {error}", file=sys.stderr)
-            status = 1
-    return status
+def _of_ps(words: list[str], pids: list[int]) -> list[tuple[str, ...]]:
+    """What `ps` says with these options of the processes `pids`: its rows, the head first. Raises Refusal."""
+    try:
+        result = subprocess.run(["ps", *words], capture_output=True, text=True, errors="replace", check=False)
+    except FileNotFoundError:
+        raise Refusal("top with options needs ps(1), which isn't installed (package procps)", status=1) from None
+    lines = result.stdout.splitlines()
+    if result.returncode or not lines:
+        raise Refusal(f"ps {' '.join(words)}: {result.stderr.strip() or 'it said nothing'}", status=1)
+    head = lines[0].split()
+    if "PID" not in head:
+        raise Refusal("top needs the column PID", status=1)
+    rows = [tuple(line.split(None, len(head) - 1)) for line in lines]
+    place, wanted = head.index("PID"), {str(pid) for pid in pids}
+    return [rows[0], *(row for row in rows[1:] if len(row) == len(head) and row[place] in wanted)]
 
 
 def diff(arguments: list[str], places: Places) -> int:
@@ -92,41 +75,3 @@ def diff(arguments: list[str], places: Places) -> int:
     except OSError as error:
         raise Refusal(describe(error), status=1) from None
     return 0
-
-
-def _remove(store: Store, name: str, *, force: bool) -> None:
-    try:
-        container = store.find(name)
-    except Refusal:
-        if force:
-            return
-        raise
-    if force:
-        container.kill()
-    lock = store.take(container)
-    container.remove()
-    os.close(lock)
-
-
-def _row(container: Container, full: bool) -> tuple[str, ...]:
-    config, state = container.config(), container.state()
-    command = " ".join(config.args)
-    if not full and len(command) > _COMMAND_WIDTH:
-        command = command[: _COMMAND_WIDTH - 1] + "…"
-    return (
-        container.id if full else container.id[:SHORT_ID],
-        config.image,
-        f'"{command}"',
-        f"{span_text(config.created_s)} ago",
-        _status(state),
-        config.name,
-    )
-
-
-def _status(state: dict[str, Any]) -> str:
-    """As Docker says it."""
-    if state["status"] == "running":
-        return f"Up {span_text(state['started_s'])}"
-    if state["status"] == "created":
-        return "Created"
-    return f"Exited ({state['exit_code']}) {span_text(state['finished_s'])} ago"

@@ -5,6 +5,7 @@ from typing import Any
 
 from runtime.cli.images import open_store
 from runtime.cli.options import HELP, Option, parse, usage
+from runtime.container.describe import describe_container
 from runtime.container.store import Store
 from runtime.errors import Refusal, UsageError
 from runtime.image.errors import ImageError, Missing
@@ -76,7 +77,7 @@ def _describe(places: Places, name: str, kind: str) -> dict[str, Any]:
             if kind == "container":
                 raise
         else:
-            return {**container.config()._asdict(), "State": container.state()}
+            return describe_container(container)
     try:
         return describe_image(open_store(places).resolve(name))
     except Missing as error:

@@ -9,6 +9,10 @@ class Volume(NamedTuple):
     source: str
     target: str
     read_only: bool
+    propagation: str = "rprivate"
+    """Which mounts made later on either side the other one sees: as mount(8) has it."""
+    name: str = ""
+    """If it is a named volume."""
 
 
 class Tmpfs(NamedTuple):

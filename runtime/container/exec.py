@@ -124,7 +124,7 @@ class _Guard:
             self._failure, self._status = f"{FAILURE} {text}".encode(errors="backslashreplace"), FAILURE
         self._hub.end()
         if self._failure:
-            self._client.send(control.FAILED, self._failure)
+            self._client.send(control.FAILED, self._failure.rstrip())
             self._status = int(self._failure.partition(b" ")[0])
         self._client.send(control.EXITED, b"%d" % (self._status or 0))
         while self._client.behind:

@@ -87,7 +87,7 @@ def _start(job: Job) -> int:
         raise Refusal("the monitor process was killed")  # before we asked to be told
     process.set_title("pyunion: init")
     os.umask(0)
-    shm = _leave_the_host(job)
+    shm, volumes = _leave_the_host(job)
     progress.send_unshared(job.progress)
     mark("namespaces made")
     confined = confine.confinement(config.security, job.filters, config.privileged)
@@ -97,7 +97,7 @@ def _start(job: Job) -> int:
     sysctls.write(prepared.proc, config.sysctls)
     terminal = console.open_terminal(prepared.pts, job.size) if config.tty else None
     mark("filesystems made")
-    rootfs.attach(root, scratch, prepared, config)
+    rootfs.attach(root, scratch, prepared, volumes, config)
     mark("root filesystem ready")
     user = users.look_up(root, config.user, config.groups)
     for fd in {*job.stdio} - {-1}:
@@ -122,11 +122,12 @@ def _start(job: Job) -> int:
     return _fork_command(job, command)
 
 
-def _leave_the_host(job: Job) -> int:
-    """Enter the namespaces; a /dev/shm that comes with them, or -1."""
+def _leave_the_host(job: Job) -> tuple[int, list[int]]:
+    """Enter the namespaces: a /dev/shm that comes with them, or -1, and the volumes, as detached mounts."""
     config = job.config
     process.join_new_keyring()
     shm = namespaces.enter(job.namespaces)
+    volumes = rootfs.open_volumes(config)
     mounts.make_private(b"/")
     if config.namespaces.get("uts", "private") == "private":
         process.sethostname(os.fsencode(config.hostname))
@@ -134,7 +135,7 @@ def _leave_the_host(job: Job) -> int:
             process.setdomainname(os.fsencode(config.domainname))
     if job.namespaces.new & process.CLONE_NEWNET:
         network.bring_loopback_up()
-    return shm
+    return shm, volumes
 
 
 def _make_scratch(job: Job) -> int:

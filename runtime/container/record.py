@@ -111,6 +111,10 @@ class Container:
 
     def release(self) -> None:
         """Take away what exists only while the container runs. Only the holder of the lock calls this."""
+        if os.path.exists(f"{self.run_directory}/network.json"):
+            from runtime.network import attach
+
+            attach.detach(self.places, self.id)
         remove_tree(self.run_directory)
 
     def remove(self) -> None:
@@ -128,7 +132,12 @@ def finish(container: Container, exit_code: int, error: str) -> None:
 
     Only the holder of its lock calls this.
     """
-    if not container.exists() or container.state()["status"] == "creating" or container.config().auto_remove:
+    config = container.config() if container.exists() else None
+    if config is None or config.auto_remove or container.state()["status"] == "creating":
+        if config is not None and any(volume.name for volume in config.volumes):
+            from runtime.container.named_volumes import NamedVolumes
+
+            NamedVolumes(container.places).remove_nameless(config)
         container.remove()
         return
     container.write_state(status="exited", pid=0, exit_code=exit_code, error=error, finished_s=time.time())

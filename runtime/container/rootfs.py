@@ -99,7 +99,12 @@ def _make_dev(config: Config) -> int:
     return dev
 
 
-def attach(root: int, scratch: int, prepared: Prepared, config: Config) -> None:
+def open_volumes(config: Config) -> list[int]:
+    """The volumes as detached mounts. Precondition: the mounts of this namespace are as connected as the host's."""
+    return [_open_volume(volume) for volume in config.volumes]
+
+
+def attach(root: int, scratch: int, prepared: Prepared, volumes: list[int], config: Config) -> None:
     """Hang all that the container sees into `root`, the mounted union.
 
     `scratch` is a directory on a filesystem of its own with the files hosts, hostname and resolv.conf and the
@@ -115,10 +120,10 @@ def attach(root: int, scratch: int, prepared: Prepared, config: Config) -> None:
     for name in (b"hosts", b"hostname", b"resolv.conf"):
         _attach_at(root, b"etc/" + name, mounts.open_tree(scratch, name), "file")
     kernel = {os.fstat(prepared.proc).st_dev, os.fstat(prepared.sys).st_dev}
-    places: list[Volume | Tmpfs] = [*config.volumes, *config.tmpfs]
-    for place in sorted(places, key=_depth):  # those that lie within others after these
+    places: list[tuple[Volume | Tmpfs, int]] = [*zip(config.volumes, volumes, strict=True), *((tmpfs, -1) for tmpfs in config.tmpfs)]
+    for place, tree in sorted(places, key=_depth):  # those that lie within others after these
         if isinstance(place, Volume):
-            _attach_volume(root, place, kernel)
+            _attach_volume(root, place, tree, kernel)
         else:
             _attach_tmpfs(root, place, kernel)
 
@@ -170,10 +175,16 @@ def _cover(root: int, path: bytes, scratch: int) -> None:
         os.close(target)
 
 
-def _attach_volume(root: int, volume: Volume, kernel: set[int]) -> None:
-    tree = mounts.open_tree(None, os.fsencode(volume.source), recursive=True, follow=True)
+def _open_volume(volume: Volume) -> int:
+    recursive = volume.propagation.startswith("r")
+    tree = mounts.open_tree(None, os.fsencode(volume.source), recursive=recursive, follow=True)
+    mounts.set_propagation(tree, volume.propagation.removeprefix("r"))
     if volume.read_only:
         mounts.set_attributes(tree, MOUNT_ATTR_RDONLY, recursive=True)
+    return tree
+
+
+def _attach_volume(root: int, volume: Volume, tree: int, kernel: set[int]) -> None:
     kind: Kind = "directory" if stat.S_ISDIR(os.fstat(tree).st_mode) else "file"
     _attach_at(root, os.fsencode(volume.target), tree, kind, kernel)
 
@@ -214,5 +225,5 @@ def _move(mount: int, target: int) -> None:
     os.close(mount)
 
 
-def _depth(place: Volume | Tmpfs) -> int:
-    return place.target.count("/")
+def _depth(place: tuple[Volume | Tmpfs, int]) -> int:
+    return place[0].target.count("/")

@@ -51,6 +51,15 @@ class Store:
             os.chmod(container.upper, 0o755)  # it is the root directory seen inside, if no layer says otherwise
         return container, lock, name
 
+    def rename(self, container: Container, name: str) -> None:
+        """Give a container another name. Raises Refusal if the name is in use."""
+        with self._exclusive():
+            config = container.config()
+            self._claim(name, container.id)
+            container.write_config(config._replace(name=name))
+            with suppress(FileNotFoundError):
+                os.unlink(f"{self.places.root}/names/{config.name}")
+
     def take(self, container: Container) -> int:
         """Lock a container that exists. Raises Refusal if it runs."""
         with self._exclusive():
@@ -91,7 +100,10 @@ class Store:
                 lock = container.lock()
             except Refusal:
                 return
-        if container.exists() and container.state()["status"] == "exited":
+        from runtime.container import cgroups
+
+        cgroups.find(container.id, container.config().limits if container.exists() else {}).remove()
+        if container.exists() and container.state()["status"] in ("created", "exited"):
             container.release()
         else:
             bury(container, container.config().limits if container.exists() else {}, "its processes were killed")

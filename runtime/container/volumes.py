@@ -1,33 +1,76 @@
-"""The values of `-v` and `--tmpfs`, read and checked before anything is made."""
+"""The values of `-v`, `--tmpfs` and `--mount`, read and checked before anything is made."""
 
 import os
 
 from runtime.container.config import Tmpfs, Volume
 from runtime.errors import UsageError
 
-_IGNORED = ("rw", "rprivate", "private", "z", "Z", "")  # what a volume is in any case; z, Z: labels of SELinux
+_IGNORED = ("rw", "z", "Z", "nocopy", "")  # what a volume is in any case; z, Z: labels of SELinux
+_PROPAGATIONS = ("private", "rprivate", "slave", "rslave", "shared", "rshared")
 _TMPFS_FLAGS = {"ro": ("ro", True), "rw": ("ro", False)} | {
     name: (no_name, name == no_name)
     for no_name in ("nosuid", "nodev", "noexec")
     for name in (no_name, no_name[2:])
 }
 _TMPFS_OPTIONS = ("size", "mode", "uid", "gid", "nr_inodes", "nr_blocks")
+_MOUNT_KEYS = {
+    **{name: name for name in ("type", "readonly", "bind-propagation", "tmpfs-size", "tmpfs-mode", "volume-nocopy")},
+    "source": "source", "src": "source", "target": "target", "dst": "target", "destination": "target",
+    "ro": "readonly",
+}
 
 
 def parse_volume(text: str) -> Volume:
-    """SRC:DST[:ro]. Raises UsageError, which names the culprit."""
-    source, target, *more = text.split(":") if text.count(":") else (text, "")
-    if len(more) > 1 or not source or not target:
+    """SRC:DST[:ro], SRC a path or the name of a volume; DST alone: a volume without a name.
+
+    Raises UsageError, which names the culprit.
+    """
+    source, target, *more = text.split(":") if text.count(":") else ("", text)
+    if len(more) > 1 or not target or (":" in text and not source):
         raise UsageError(f"invalid volume {text!r}: it is SRC:DST or SRC:DST:ro")
-    if not source.startswith("/"):
-        raise UsageError(f"invalid volume {text!r}: named volumes are not supported, {source!r} must be absolute")
     flags = more[0].split(",") if more else []
+    propagation = "rprivate"
     for flag in flags:
-        if flag != "ro" and flag not in _IGNORED:
+        if flag in _PROPAGATIONS:
+            propagation = flag
+        elif flag != "ro" and flag not in _IGNORED:
             raise UsageError(f"invalid volume {text!r}: unknown option {flag!r}")
-    if not os.path.exists(source):
+    return Volume(_source(source, text), _target(target, text), "ro" in flags, propagation)
+
+
+def parse_mount(text: str) -> Volume | Tmpfs:
+    """KEY=VALUE,… as Docker's --mount has it. Raises UsageError, which names the culprit."""
+    given: dict[str, str] = {}
+    for item in text.split(","):
+        key, equals, value = item.partition("=")
+        if key not in _MOUNT_KEYS or not (equals or _MOUNT_KEYS[key] in ("readonly", "volume-nocopy")):
+            raise UsageError(f"invalid mount {text!r}: unknown or incomplete {item!r}")
+        given[_MOUNT_KEYS[key]] = value if equals else "true"
+    kind, target = given.get("type", "volume"), _target(given.get("target", ""), text)
+    read_only = given.get("readonly", "false") in ("true", "1")
+    if kind == "tmpfs":
+        options = {"mode": given.get("tmpfs-mode", "1777")}
+        options.update({"size": given["tmpfs-size"]} if "tmpfs-size" in given else {})
+        return Tmpfs(target, options, ["nosuid", "nodev", "noexec", *(["ro"] if read_only else [])])
+    if kind not in ("bind", "volume"):
+        raise UsageError(f"invalid mount {text!r}: unknown type {kind!r}; there are bind, volume and tmpfs")
+    source = given.get("source", "")
+    if kind == "bind" and not source.startswith("/"):
+        raise UsageError(f"invalid mount {text!r}: the source of a bind mount is an absolute path")
+    if kind == "volume" and "/" in source:
+        raise UsageError(f"invalid mount {text!r}: the source of a volume is its name")
+    propagation = given.get("bind-propagation", "rprivate")
+    if propagation not in _PROPAGATIONS:
+        raise UsageError(f"invalid mount {text!r}: unknown propagation {propagation!r}")
+    return Volume(_source(source, text), target, read_only, propagation)
+
+
+def _source(source: str, text: str) -> str:
+    if "/" in source and not source.startswith("/"):
+        raise UsageError(f"invalid volume {text!r}: {source!r} is neither an absolute path nor a name")
+    if source.startswith("/") and not os.path.exists(source):
         raise UsageError(f"invalid volume {text!r}: {source} does not exist")
-    return Volume(source, _target(target, text), "ro" in flags)
+    return source
 
 
 def parse_tmpfs(text: str) -> Tmpfs:

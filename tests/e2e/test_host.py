@@ -30,7 +30,7 @@ def test_the_state_directory_cannot_be_seen_whatever_is_renamed(pyunion: Pyunion
     above = state.parent
     script = f"ls -A {state}; [ -e {above}.moved ] || mv {above} {above}.moved; find {above}.moved {above}"
     seen = pyunion("run", "--host", "--name", "peep", "sh", "-c", script).stdout
-    seen += pyunion("start", "peep").stdout
+    seen += pyunion("start", "-a", "peep").stdout
     assert f"{above}.moved" in seen
     assert "skeleton" not in seen
     assert "lock" not in seen

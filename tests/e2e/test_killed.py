@@ -53,7 +53,7 @@ def test_killing_one_without_rm_leaves_the_stopped_container(pyunion: Pyunion, r
     assert not list(pyunion.runroot.iterdir())
     assert "Exited (1" in pyunion("ps", "-a").stdout
     assert pyunion("diff", "kept").stdout == "A /x\n"
-    result = pyunion("start", "kept", stdin="\n")
+    result = pyunion("start", "-ai", "kept", stdin="\n")
     assert (result.returncode, result.stdout) == (0, "ready\n")
     assert pyunion("rm", "kept").returncode == 0
 

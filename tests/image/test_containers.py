@@ -68,6 +68,6 @@ def test_a_stopped_container_goes_on_where_it_was(pyunion: Pyunion, rootfs: str)
         git fsck; git rev-list --count HEAD
     """
     assert pyunion("run", "--name=again", rootfs, "sh", "-ec", script) == "1\n"
-    assert pyunion("start", "again") == "2\n"
-    assert pyunion("start", "again") == "3\n"
+    assert pyunion("start", "-a", "again") == "2\n"
+    assert pyunion("start", "-a", "again") == "3\n"
     pyunion("rm", "again")

@@ -16,6 +16,7 @@ MS_NOSUID = 0x2
 MS_NODEV = 0x4
 MS_REC = 0x4000
 MS_PRIVATE = 0x40000
+_PROPAGATION = {"private": MS_PRIVATE, "slave": 0x80000, "shared": 0x100000}
 MNT_DETACH = 2
 MOUNT_ATTR_RDONLY = 0x1
 MOUNT_ATTR_NOSUID = 0x2
@@ -61,6 +62,13 @@ class _MountAttr(ctypes.Structure):
 def make_private(target: bytes) -> None:
     """Cut the mount at `target`, and all below it, off from every other namespace, in both directions."""
     check(libc.mount(None, target, None, ctypes.c_ulong(MS_REC | MS_PRIVATE), None), target)
+
+
+def set_propagation(mount: int, kind: str) -> None:
+    """Make the mount that `mount` is the root of, and all below it, private, slave or shared."""
+    attr = _MountAttr(0, 0, _PROPAGATION[kind], 0)
+    flags = _AT_EMPTY_PATH | _AT_RECURSIVE
+    check(libc.syscall(_NR_MOUNT_SETATTR, mount, b"", flags, ctypes.byref(attr), ctypes.sizeof(attr)))
 
 
 def umount2(target: bytes, flags: int = 0) -> None:

@@ -1,0 +1,155 @@
+"""The options that say what a container's command is, and how it is treated when it ends."""
+
+import os
+from typing import Any
+
+from runtime.cli.options import Option, Parsed
+from runtime.container import restart, rlimits
+from runtime.container.kill import parse_signal
+from runtime.errors import Refusal, UsageError
+
+OPTIONS = (
+    Option("cidfile", "write the container's id to this file, which must not exist", "", "FILE"),
+    Option("detach-keys", "keys that leave the container to itself (default: ctrl-p,ctrl-q)", "", "KEYS"),
+    Option("domainname", "NIS domain of the machine inside", "", "NAME"),
+    Option("entrypoint", "the program to run instead of the image's; its usual arguments go, too", "", "PROGRAM"),
+    Option("env", "set an environment variable; KEY alone takes it from here", "e", "KEY[=VALUE]"),
+    Option("env-file", "set those that a file has, one a line", "", "FILE"),
+    Option("group-add", "one more group of the command", "", "NAME|GID"),
+    Option("hostname", "name of the machine inside", "h", "NAME"),
+    Option("init", "accepted for Docker's sake: a first process that reaps and passes signals on is there in any case"),
+    Option("interactive", "pass standard input on to the command", "i"),
+    Option("label", "note something about the container", "l", "KEY[=VALUE]"),
+    Option("label-file", "note what a file has, one a line", "", "FILE"),
+    Option("log-driver", "json-file (the default) or none", "", "NAME"),
+    Option("log-opt", "max-size=SIZE: the most a file of the log has; max-file=N: how many are kept", "", "KEY=VALUE"),
+    Option("name", "name of the container", "", "NAME"),
+    Option("oom-score-adj", "how soon it is ended when the machine is out of memory, -1000 to 1000", "", "N"),
+    Option("restart", "no (the default), on-failure[:COUNT], always or unless-stopped", "", "POLICY"),
+    Option("rm", "remove the container when the command ends"),
+    Option("sig-proxy", "pass signals on to the command (default: true)", "", "BOOL"),
+    Option("stop-signal", "what `stop` sends first (default: TERM)", "", "SIGNAL"),
+    Option("stop-timeout", "seconds that `stop` waits before it kills; -1: for ever (default: 10)", "", "SECONDS"),
+    Option("tty", "give the command a terminal", "t"),
+    Option("ulimit", "limit of the command's processes", "", "NAME=SOFT[:HARD]"),
+    Option("user", "run the command as this user and group", "u", "NAME|UID[:GROUP|GID]"),
+    Option("workdir", "working directory of the command", "w", "DIR"),
+)
+_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
+_MOST_HOSTNAME = 64
+_UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+def read(options: Parsed) -> dict[str, Any]:
+    """Fields of a Config. Raises UsageError, which names the option."""
+    policy = options.one("restart", "no")
+    if restart.parse(policy)[0] != "no" and options.on("rm"):
+        raise UsageError("conflicting options: --restart and --rm")
+    if options.one("stop-signal"):
+        parse_signal(options.one("stop-signal"))
+    return {
+        "name": word("name", options.one("name")),
+        "hostname": hostname("hostname", options.one("hostname")),
+        "domainname": hostname("domainname", options.one("domainname")),
+        "env": [*_from_files("env-file", options), *environment(options.many("env"))],
+        "user": options.one("user"),
+        "groups": options.many("group-add"),
+        "interactive": options.on("interactive"),
+        "tty": options.on("tty"),
+        "auto_remove": options.on("rm"),
+        "labels": dict(_label(text) for text in (*_from_files("label-file", options), *options.many("label"))),
+        "restart": policy,
+        "stop_signal": options.one("stop-signal"),
+        "stop_timeout_s": number("stop-timeout", options.one("stop-timeout", "10"), -1),
+        "log": _log(options),
+        "ulimits": dict(rlimits.parse(text) for text in options.many("ulimit")),
+        "oom_score_adj": _oom_score_adj(options.one("oom-score-adj")),
+    }
+
+
+def environment(texts: list[str]) -> list[str]:
+    """K=V; of K alone, the value it has here, or nothing. Raises UsageError."""
+    found = []
+    for text in texts:
+        key, equals, _ = text.partition("=")
+        if not key:
+            raise UsageError(f"invalid environment variable {text!r}: it has no name")
+        if equals:
+            found.append(text)
+        elif key in os.environ:
+            found.append(f"{key}={os.environ[key]}")
+    return found
+
+
+def word(option: str, text: str) -> str:
+    """A name. Raises UsageError."""
+    if text and (not set(text) <= _NAME or text[0] in "_.-"):
+        raise UsageError(f"invalid --{option} {text!r}: letters, digits and, after the first, any of '_.-' make one")
+    return text
+
+
+def hostname(option: str, text: str) -> str:
+    """A name of machines. Raises UsageError."""
+    if len(text) > _MOST_HOSTNAME:
+        raise UsageError(f"invalid --{option} {text!r}: it has more than {_MOST_HOSTNAME} letters")
+    return word(option, text)
+
+
+def number(option: str, text: str, least: int, most: int = 1 << 31) -> int:
+    """Raises UsageError."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
+    if not least <= value <= most:
+        raise UsageError(f"invalid --{option} {text!r}: it is a number, {least} or more")
+    return value
+
+
+def size(option: str, text: str) -> int:
+    """A number of bytes, with b, k, m or g behind it. Raises UsageError."""
+    digits, unit = (text[:-1], text[-1:].lower()) if text[-1:].isalpha() else (text, "b")
+    if not (digits.isascii() and digits.isdigit()) or unit not in _UNITS:
+        raise UsageError(f"invalid --{option} {text!r}: it is a number of bytes, or of b, k, m or g")
+    return int(digits) * _UNITS[unit]
+
+
+def _oom_score_adj(text: str) -> int | None:
+    return number("oom-score-adj", text, -1000, 1000) if text else None
+
+
+def _log(options: Parsed) -> dict[str, Any]:
+    driver = options.one("log-driver", "json-file")
+    if driver not in ("json-file", "none"):
+        raise UsageError(f"unknown --log-driver {driver!r}: there are json-file and none")
+    log: dict[str, Any] = {"driver": driver}
+    for text in options.many("log-opt"):
+        key, _, value = text.partition("=")
+        if key == "max-size":
+            log["max_bytes"] = size("log-opt max-size", value)
+        elif key == "max-file":
+            log["max_files"] = number("log-opt max-file", value, 1)
+        else:
+            raise UsageError(f"unknown --log-opt {text!r}: there are max-size and max-file")
+    return log
+
+
+def _from_files(option: str, options: Parsed) -> list[str]:
+    """The settings of files that have one a line; what # begins is none."""
+    found = []
+    for path in options.many(option):
+        try:
+            with open(path, encoding="utf-8", errors="surrogateescape") as file:
+                lines = [line.strip() for line in file]
+        except OSError as error:
+            raise Refusal(f"--{option} {path}: {error.strerror}") from None
+        settings = [line for line in lines if line and not line.startswith("#")]
+        found += environment(settings) if option == "env-file" else settings
+    return found
+
+
+def _label(text: str) -> tuple[str, str]:
+    key, _, value = text.partition("=")
+    if not key:
+        raise UsageError(f"invalid label {text!r}: it has no name")
+    return key, value

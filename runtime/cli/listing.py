@@ -1,0 +1,173 @@
+"""The verb `ps`."""
+
+import os
+from typing import Any
+
+from runtime.cli.flags.process import number
+from runtime.cli.options import HELP, Option, parse, usage
+from runtime.cli.tables import print_rows, size_text, span_text
+from runtime.container.config import Config
+from runtime.container.describe import status_of
+from runtime.container.record import SHORT_ID, Container
+from runtime.container.store import Store
+from runtime.errors import Refusal, UsageError
+from runtime.places import Places
+
+_PS = (
+    Option("all", "those that don't run, too", "a"),
+    Option("filter", "ancestor=, exited=, id=, label=, name=, network=, status= or volume=", "f", "KEY=VALUE"),
+    Option("format", "json, or a template", "", "FORMAT"),
+    Option("last", "the N newest, whether they run or not", "n", "N"),
+    Option("latest", "the newest, whether it runs or not", "l"),
+    Option("no-trunc", "don't shorten ids and commands"),
+    Option("quiet", "ids only", "q"),
+    Option("size", "also what each has written", "s"),
+)
+_FILTERS = ("ancestor", "exited", "id", "label", "name", "network", "status", "volume")
+_COLUMNS = (
+    ("CONTAINER ID", "ID"),
+    ("IMAGE", "Image"),
+    ("COMMAND", "Command"),
+    ("CREATED", "RunningFor"),
+    ("STATUS", "Status"),
+    ("PORTS", "Ports"),
+    ("NAMES", "Names"),
+)
+_SIZE = ("SIZE", "Size")
+_FIELDS = ("CreatedAt", "Labels", "Mounts", "Networks", "State", "Size", "LocalVolumes")
+_COMMAND_WIDTH = 20
+
+
+def ps(arguments: list[str], places: Places) -> int:
+    """`pyunion ps`. Raises Refusal."""
+    options = parse(arguments, _PS)
+    if options.on(HELP.name):
+        print(usage("pyunion ps [OPTIONS]", "List containers, the newest first: those that run.", _PS))
+        return 0
+    if options.words:
+        raise UsageError("it takes no arguments")
+    filters = _read_filters(options.many("filter"))
+    count = 1 if options.on("latest") else number("last", options.one("last", "0"), -1)
+    everyone = options.on("all") or count > 0 or any(key in ("status", "exited") for key, _ in filters)
+    store = Store(places)
+    store.sweep()
+    full, sized = options.on("no-trunc"), options.on("size")
+    rows = []
+    for container in store.all():
+        try:
+            about = container.config(), container.state(), status_of(container, container.state())
+        except FileNotFoundError:  # removed meanwhile
+            continue
+        if (everyone or about[2] in ("running", "paused", "restarting")) and _matches(about, filters):
+            rows.append(_row(container, *about, full=full, sized=sized))
+    rows = rows[:count] if count > 0 else rows
+    if options.on("quiet"):
+        print("".join(f"{row['ID']}\n" for row in rows), end="")
+    else:
+        columns = (*_COLUMNS, _SIZE) if sized else _COLUMNS
+        print_rows(rows, columns, options.one("format"), _FIELDS)
+    return 0
+
+
+def _row(
+    container: Container, config: Config, state: dict[str, Any], status: str, *, full: bool, sized: bool
+) -> dict[str, str]:
+    command = " ".join(config.args)
+    if not full and len(command) > _COMMAND_WIDTH:
+        command = command[: _COMMAND_WIDTH - 1] + "…"
+    mounts = [volume.name or volume.source for volume in config.volumes]
+    return {
+        "ID": container.id if full else container.id[:SHORT_ID],
+        "Image": config.image,
+        "Command": f'"{command}"',
+        "RunningFor": f"{span_text(config.created_s)} ago",
+        "CreatedAt": _moment(config.created_s),
+        "Status": _status(state, status),
+        "State": status,
+        "Ports": _ports(container),
+        "Names": config.name,
+        "Labels": ",".join(f"{key}={value}" for key, value in config.labels.items()),
+        "Mounts": ",".join(mounts),
+        "Networks": config.network,
+        "Size": size_text(written(container.upper)) if sized else "",
+        "LocalVolumes": str(sum(1 for volume in config.volumes if volume.name)),
+    }
+
+
+def _status(state: dict[str, Any], status: str) -> str:
+    """As Docker says it."""
+    if status in ("running", "paused"):
+        return f"Up {span_text(state['started_s'])}{' (Paused)' if status == 'paused' else ''}"
+    if status == "created":
+        return "Created"
+    how = "Restarting" if status == "restarting" else "Exited"
+    return f"{how} ({state['exit_code']}) {span_text(state['finished_s'])} ago"
+
+
+def _moment(seconds: float) -> str:
+    import time
+
+    return time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(seconds))
+
+
+def _ports(container: Container) -> str:
+    if not os.path.exists(f"{container.run_directory}/network.json"):
+        return ""
+    from runtime.network.describe import ports_text
+
+    return ports_text(container.places, container.id)
+
+
+def written(upper: str) -> int:
+    """Bytes that the files of an upper layer take."""
+    import os
+
+    total = 0
+    for folder, _, names in os.walk(upper):
+        for name in names:
+            status = os.lstat(f"{folder}/{name}")
+            total += status.st_blocks * 512
+    return total
+
+
+def _read_filters(texts: list[str]) -> list[tuple[str, str]]:
+    found = []
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if key not in _FILTERS or not equals:
+            raise UsageError(f"unknown filter {text!r}: there are {', '.join(_FILTERS)}")
+        found.append((key, value))
+    return found
+
+
+def _matches(about: tuple[Config, dict[str, Any], str], filters: list[tuple[str, str]]) -> bool:
+    """Whether it is what every key asks for; values of the same key are alternatives, but for labels."""
+    for key in {key for key, _ in filters}:
+        results = [_is(*about, key, value) for name, value in filters if name == key]
+        if not (all(results) if key == "label" else any(results)):
+            return False
+    return True
+
+
+def _is(config: Config, state: dict[str, Any], status: str, key: str, value: str) -> bool:
+    if key == "label":
+        name, equals, wanted = value.partition("=")
+        return name in config.labels and (not equals or config.labels[name] == wanted)
+    if key == "exited":
+        return status == "exited" and str(state["exit_code"]) == value
+    if key == "volume":
+        return any(value in (volume.name, volume.source, volume.target) for volume in config.volumes)
+    if key == "ancestor":
+        return value in (config.image, config.image_id) or config.image.partition(":")[0] == value
+    return {
+        "id": config.id.startswith(value), "name": value.lstrip("/") in config.name, "network": config.network == value,
+        "status": status == value,
+    }[key]  # fmt: skip
+
+
+def find_running(store: Store, name: str) -> Container:
+    """A container that runs. Raises Refusal: there is none of that name, or it doesn't run."""
+    container = store.find(name)
+    if container.state()["status"] != "running":
+        raise Refusal(f"container {container.config().name} is not running", status=1)
+    return container

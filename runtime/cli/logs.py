@@ -1,0 +1,187 @@
+"""The verbs that tell what happened: `logs` and `events`."""
+
+import itertools
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from runtime.cli.flags.process import number
+from runtime.cli.moments import as_ns, parse_moment
+from runtime.cli.options import HELP, Option, Parsed, parse, usage
+from runtime.cli.run import open_store
+from runtime.container import control, follow
+from runtime.container import events as record_of_events
+from runtime.container.logfile import Record, parts, records, timestamp
+from runtime.container.record import Container
+from runtime.errors import Refusal, UsageError
+from runtime.places import Places
+
+_SPAN = (
+    Option("since", "leave out what was before this moment: RFC 3339, seconds since 1970, or 1h30m ago", "", "MOMENT"),
+    Option("until", "leave out what was after this moment", "", "MOMENT"),
+)
+_LOGS = (
+    Option("details", "accepted for Docker's sake"),
+    Option("follow", "go on until the container ends", "f"),
+    *_SPAN,
+    Option("tail", "only this many lines before those to come, or all (the default)", "n", "N"),
+    Option("timestamps", "begin each line with its time", "t"),
+)
+_EVENTS = (
+    *_SPAN,
+    Option("filter", "container=, event=, image=, label=, type=", "f", "KEY=VALUE"),
+    Option("format", "json, or a template", "", "FORMAT"),
+)
+_FILTERS = ("container", "event", "image", "label", "type")
+
+
+def logs(arguments: list[str], places: Places) -> int:
+    """`pyunion logs`. Raises Refusal."""
+    options = parse(arguments, _LOGS, anywhere=True)
+    if options.on(HELP.name):
+        print(usage("pyunion logs [OPTIONS] CONTAINER", "Show what a container's command wrote.", _LOGS))
+        return 0
+    if len(options.words) != 1:
+        raise UsageError("it takes exactly one container")
+    container = open_store(places).find(options.words[0])
+    if container.config().log.get("driver") == "none":
+        raise Refusal(f"container {options.words[0]} has no log: it was made with --log-driver none", status=1)
+    since, until = _span(options)
+    for record in _records(container, options):
+        if since <= as_ns(record.time) <= until:
+            _print(record, options)
+        elif as_ns(record.time) > until:
+            break
+    return 0
+
+
+def events(arguments: list[str], places: Places) -> int:
+    """`pyunion events`: until --until, or for ever. Raises Refusal."""
+    options = parse(arguments, _EVENTS)
+    if options.on(HELP.name):
+        print(usage("pyunion events [OPTIONS]", "Show what happens to containers.", _EVENTS))
+        return 0
+    if options.words:
+        raise UsageError("it takes no arguments")
+    filters = _filters(options.many("filter"))
+    open_store(places).prepare()
+    past = bool(options.one("since"))
+    since, until = _span(options)
+    path = record_of_events.log_of(places)
+    start = 0 if past or not os.path.exists(path) else os.stat(path).st_size
+    for event in record_of_events.read(_event_lines(path, start, follows=until == sys.maxsize)):
+        if since <= event["time_ns"] <= until and _matches(event, filters):
+            print(_event_text(event, options.one("format")), flush=True)
+    return 0
+
+
+def _records(container: Container, options: Parsed) -> Iterator[Record]:
+    tail = options.one("tail", "all")
+    old = _lines_of(parts(container.log))
+    follows = options.on("follow")
+    ends = -1
+    if follows:
+        try:
+            ends = control.connect(container.run_directory)
+        except OSError:
+            follows = False
+    if tail not in ("all", "-1"):
+        kept = number("tail", tail, 0)
+        count = sum(1 for _ in _lines_of(parts(container.log)))
+        skipped = max(0, count - kept)
+    else:
+        skipped = 0
+    if not follows:
+        yield from itertools.islice(records(old), skipped, None)
+        return
+    rotated = parts(container.log)[:-1]
+    lines = itertools.chain(_lines_of(rotated), follow.lines(container.log, ends))
+    yield from itertools.islice(records(lines), skipped, None)
+
+
+def _lines_of(paths: Iterable[str]) -> Iterator[bytes]:
+    for path in paths:
+        with open(path, "rb") as file:
+            yield from file
+
+
+def _print(record: Record, options: Parsed) -> None:
+    stream = sys.stdout if record.stream == "stdout" else sys.stderr
+    text = f"{record.time} {record.text}" if options.on("timestamps") else record.text
+    stream.buffer.write(text.encode(errors="surrogateescape"))
+    stream.flush()
+
+
+def _span(options: Parsed) -> tuple[int, int]:
+    since, until = (options.one(name) for name in ("since", "until"))
+    return parse_moment("since", since) if since else 0, parse_moment("until", until) if until else sys.maxsize
+
+
+def _event_lines(path: str, start: int, *, follows: bool) -> Iterator[bytes]:
+    if follows:
+        yield from itertools.islice(follow.lines(path), _count(path, start), None)
+        return
+    yield from _lines_of(one for one in (f"{path}.1", path) if os.path.exists(one))
+
+
+def _count(path: str, size: int) -> int:
+    """How many lines the first `size` bytes of a file have."""
+    if not size:
+        return 0
+    with open(path, "rb") as file:
+        return file.read(size).count(b"\n")
+
+
+def _filters(texts: list[str]) -> list[tuple[str, str]]:
+    found = []
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if key not in _FILTERS or not equals:
+            raise UsageError(f"unknown filter {text!r}: there are {', '.join(_FILTERS)}")
+        found.append((key, value))
+    return found
+
+
+def _matches(event: dict[str, Any], filters: list[tuple[str, str]]) -> bool:
+    """Whether it is what every key asks for; values of the same key are alternatives."""
+    about = event["attributes"]
+    for key in {key for key, _ in filters}:
+        values = [value for name, value in filters if name == key]
+        if not any(_is(event, about, key, value) for value in values):
+            return False
+    return True
+
+
+def _is(event: dict[str, Any], about: dict[str, str], key: str, value: str) -> bool:
+    if key == "container":
+        return about["name"] == value or (bool(value) and str(event["id"]).startswith(value))
+    if key == "label":
+        name, equals, wanted = value.partition("=")
+        return name in about and (not equals or about[name] == wanted)
+    return bool({"event": event["action"], "image": about["image"], "type": event["type"]}[key] == value)
+
+
+def _event_text(event: dict[str, Any], form: str) -> str:
+    if form in ("json", "{{json .}}"):
+        return json.dumps(_docker_event(event))
+    if form:
+        from runtime.cli.template import Template
+
+        return Template(form).render(_docker_event(event))
+    about = ", ".join(f"{key}={value}" for key, value in sorted(event["attributes"].items()))
+    return f"{timestamp(event['time_ns'])} {event['type']} {event['action']} {event['id']} ({about})"
+
+
+def _docker_event(event: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "Type": event["type"],
+        "Action": event["action"],
+        "Actor": {"ID": event["id"], "Attributes": event["attributes"]},
+        "status": event["action"],
+        "id": event["id"],
+        "from": event["attributes"]["image"],
+        "time": event["time_ns"] // 10**9,
+        "timeNano": event["time_ns"],
+    }

@@ -1,0 +1,151 @@
+"""All about a container, in Docker's words, for `inspect`."""
+
+import os
+from typing import Any
+
+from runtime.container.config import Config
+from runtime.container.logfile import timestamp
+from runtime.container.record import RUNNING, Container
+
+_NEVER = "0001-01-01T00:00:00Z"
+
+
+def status_of(container: Container, state: dict[str, Any]) -> str:
+    """created, running, paused, restarting or exited."""
+    status = str(state["status"])
+    if status == "running" and os.path.exists(f"{container.run_directory}/paused"):
+        return "paused"
+    return "created" if status == "creating" else status
+
+
+def describe_container(container: Container) -> dict[str, Any]:
+    """Raises FileNotFoundError: it is gone."""
+    config, state = container.config(), container.state()
+    program, *args = config.args
+    return {
+        "Id": config.id,
+        "Created": timestamp(int(config.created_s * 1e9)),
+        "Path": program,
+        "Args": args,
+        "State": _state(container, state),
+        "Image": config.image_id,
+        "ResolvConfPath": "",
+        "LogPath": container.log,
+        "Name": f"/{config.name}",
+        "RestartCount": max(0, state.get("restarts", 0)),
+        "Driver": "pyunion",
+        "Platform": "linux",
+        "ExecIDs": None,
+        "HostConfig": _host_config(config),
+        "GraphDriver": {
+            "Name": "pyunion",
+            "Data": {
+                "LowerDir": ":".join(config.layers), "UpperDir": container.upper, "WorkDir": container.workdir
+            },
+        },
+        "Mounts": _mounts(config),
+        "Config": _config(config),
+        "NetworkSettings": _network(container),
+    }  # fmt: skip
+
+
+def _state(container: Container, state: dict[str, Any]) -> dict[str, Any]:
+    status = status_of(container, state)
+    return {
+        "Status": status,
+        "Running": status in (*RUNNING, "paused"),
+        "Paused": status == "paused",
+        "Restarting": status == "restarting",
+        "OOMKilled": bool(state.get("oom_killed")),
+        "Dead": False,
+        "Pid": state["pid"] if state["status"] == "running" else 0,
+        "ExitCode": state.get("exit_code", 0),
+        "Error": state.get("error", ""),
+        "StartedAt": _moment(state.get("started_s")),
+        "FinishedAt": _moment(state.get("finished_s")),
+    }
+
+
+def _moment(seconds: float | None) -> str:
+    return _NEVER if seconds is None else timestamp(int(seconds * 1e9))
+
+
+def _host_config(config: Config) -> dict[str, Any]:
+    policy, _, count = config.restart.partition(":")
+    return {
+        "Binds": [
+            f"{volume.name or volume.source}:{volume.target}{':ro' if volume.read_only else ''}"
+            for volume in config.volumes
+        ],
+        "AutoRemove": config.auto_remove,
+        "NetworkMode": config.network,
+        "RestartPolicy": {"Name": policy, "MaximumRetryCount": int(count or 0)},
+        "LogConfig": {"Type": config.log.get("driver", "json-file"), "Config": _log_options(config)},
+        "IpcMode": config.namespaces.get("ipc", "private"),
+        "PidMode": config.namespaces.get("pid", ""),
+        "UTSMode": config.namespaces.get("uts", ""),
+        "CgroupnsMode": config.namespaces.get("cgroup", "private"),
+        "Privileged": config.privileged,
+        "ReadonlyRootfs": config.read_only,
+        "GroupAdd": config.groups,
+        "ShmSize": config.shm_bytes,
+        "Sysctls": config.sysctls,
+        "Ulimits": [
+            {"Name": name, "Soft": soft, "Hard": hard} for name, (soft, hard) in sorted(config.ulimits.items())
+        ],
+        "OomScoreAdj": config.oom_score_adj or 0,
+        "Tmpfs": {tmpfs.target: ",".join(tmpfs.flags) for tmpfs in config.tmpfs},
+        "Limits": config.limits,
+        "Security": config.security,
+    }
+
+
+def _log_options(config: Config) -> dict[str, str]:
+    names = {"max_bytes": "max-size", "max_files": "max-file"}
+    return {name: str(config.log[key]) for key, name in names.items() if key in config.log}
+
+
+def _mounts(config: Config) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = [
+        {
+            "Type": "volume" if volume.name else "bind",
+            "Name": volume.name,
+            "Source": volume.source,
+            "Destination": volume.target,
+            "Mode": "ro" if volume.read_only else "",
+            "RW": not volume.read_only,
+            "Propagation": volume.propagation,
+        }
+        for volume in config.volumes
+    ]
+    return found + [
+        {"Type": "tmpfs", "Source": "", "Destination": tmpfs.target, "Mode": "", "RW": "ro" not in tmpfs.flags}
+        for tmpfs in config.tmpfs
+    ]
+
+
+def _config(config: Config) -> dict[str, Any]:
+    return {
+        "Hostname": config.hostname,
+        "Domainname": config.domainname,
+        "User": config.user,
+        "Tty": config.tty,
+        "OpenStdin": config.interactive,
+        "Env": config.env,
+        "Cmd": config.args[config.entrypoint :],
+        "Entrypoint": config.args[: config.entrypoint] or None,
+        "Image": config.image,
+        "Volumes": dict.fromkeys(config.directories, {}) or None,
+        "WorkingDir": config.workdir,
+        "Labels": config.labels,
+        "StopSignal": config.stop_signal,
+        "StopTimeout": config.stop_timeout_s,
+        "ExposedPorts": dict.fromkeys(config.ports, {}),
+    }
+
+
+def _network(container: Container) -> dict[str, Any]:
+    """Its addresses and ports."""
+    from runtime.network.describe import settings
+
+    return settings(container.places, container.id)

@@ -1,0 +1,89 @@
+"""Volumes with a name: directories that outlive containers.
+
+    ROOT/volumes/NAME/_data         what containers see
+                     /volume.json   when it was made, and its labels
+"""
+
+import json
+import os
+import time
+from contextlib import suppress
+from typing import Any
+
+from runtime.container.config import Config, Volume
+from runtime.errors import Refusal, UsageError
+from runtime.places import Places
+from runtime.trees import remove_tree
+
+_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
+
+
+def _is_random(name: str) -> bool:
+    return len(name) == 64 and set(name) <= set("0123456789abcdef")
+
+
+class NamedVolumes:
+    """All of one root."""
+
+    def __init__(self, places: Places) -> None:
+        self._directory = f"{places.root}/volumes"
+
+    def create(self, name: str, labels: dict[str, str]) -> str:
+        """The name of a volume that is there now; without a name, of a new one. Raises UsageError."""
+        name = name or os.urandom(32).hex()
+        if not set(name) <= _NAME or not name[0].isalnum():
+            raise UsageError(f"invalid volume name {name!r}: letters, digits and, after the first, any of '_.-' make one")
+        place = f"{self._directory}/{name}"
+        os.makedirs(self._directory, mode=0o700, exist_ok=True)
+        with suppress(FileExistsError):
+            os.mkdir(place, mode=0o701)
+            with open(f"{place}/volume.json", "w", encoding="ascii") as file:
+                json.dump({"created_s": time.time(), "labels": labels}, file)
+        with suppress(FileExistsError):
+            os.mkdir(f"{place}/_data")
+            os.chmod(f"{place}/_data", 0o755)
+        return name
+
+    def placed(self, volume: Volume) -> Volume:
+        """A mount of a volume with the directory that its source names, which is made if it is missing."""
+        if volume.source.startswith("/"):
+            return volume
+        name = self.create(volume.source, {})
+        return volume._replace(source=f"{self._directory}/{name}/_data", name=name)
+
+    def names(self) -> list[str]:
+        """All, in order."""
+        with suppress(FileNotFoundError):
+            return sorted(os.listdir(self._directory))
+        return []
+
+    def describe(self, name: str) -> dict[str, Any]:
+        """All about a volume, in Docker's words. Raises Refusal: there is none."""
+        place = f"{self._directory}/{name}"
+        if not name or "/" in name or not os.path.isdir(place):
+            raise Refusal(f"no such volume: {name}", status=1)
+        about: dict[str, Any] = {}
+        with suppress(FileNotFoundError, ValueError), open(f"{place}/volume.json", encoding="ascii") as file:
+            about = json.load(file)
+        created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(about.get("created_s", 0)))
+        return {
+            "CreatedAt": created,
+            "Driver": "local",
+            "Labels": about.get("labels", {}),
+            "Mountpoint": f"{place}/_data",
+            "Name": name,
+            "Options": {},
+            "Scope": "local",
+        }
+
+    def remove_nameless(self, config: Config) -> None:
+        """Remove those of a container that nobody gave a name."""
+        for volume in config.volumes:
+            if _is_random(volume.name):
+                with suppress(Refusal):
+                    self.remove(volume.name)
+
+    def remove(self, name: str) -> None:
+        """Remove it with what it holds. Precondition: no container has it. Raises Refusal: there is none."""
+        self.describe(name)
+        remove_tree(f"{self._directory}/{name}")
