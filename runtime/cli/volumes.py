@@ -41,7 +41,7 @@ def volume(arguments: list[str], places: Places) -> int:
     volumes = NamedVolumes(places)
     if verb == "create":
         name = (options.words or [options.one("name")])[0]
-        labels = dict((text.partition("=")[0], text.partition("=")[2]) for text in options.many("label"))
+        labels = {text.partition("=")[0]: text.partition("=")[2] for text in options.many("label")}
         print(volumes.create(name, labels))
         return 0
     if verb == "ls":

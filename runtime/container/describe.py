@@ -135,12 +135,12 @@ def _config(config: Config) -> dict[str, Any]:
         "Cmd": config.args[config.entrypoint :],
         "Entrypoint": config.args[: config.entrypoint] or None,
         "Image": config.image,
-        "Volumes": dict.fromkeys(config.directories, {}) or None,
+        "Volumes": {path: {} for path in config.directories} or None,
         "WorkingDir": config.workdir,
         "Labels": config.labels,
         "StopSignal": config.stop_signal,
         "StopTimeout": config.stop_timeout_s,
-        "ExposedPorts": dict.fromkeys(config.ports, {}),
+        "ExposedPorts": {port: {} for port in config.ports},
     }
 
 

@@ -32,7 +32,8 @@ class NamedVolumes:
         """The name of a volume that is there now; without a name, of a new one. Raises UsageError."""
         name = name or os.urandom(32).hex()
         if not set(name) <= _NAME or not name[0].isalnum():
-            raise UsageError(f"invalid volume name {name!r}: letters, digits and, after the first, any of '_.-' make one")
+            allowed = "letters, digits and, after the first, any of '_.-'"
+            raise UsageError(f"invalid volume name {name!r}: {allowed} make one")
         place = f"{self._directory}/{name}"
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
         with suppress(FileExistsError):

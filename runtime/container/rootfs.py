@@ -120,7 +120,8 @@ def attach(root: int, scratch: int, prepared: Prepared, volumes: list[int], conf
     for name in (b"hosts", b"hostname", b"resolv.conf"):
         _attach_at(root, b"etc/" + name, mounts.open_tree(scratch, name), "file")
     kernel = {os.fstat(prepared.proc).st_dev, os.fstat(prepared.sys).st_dev}
-    places: list[tuple[Volume | Tmpfs, int]] = [*zip(config.volumes, volumes, strict=True), *((tmpfs, -1) for tmpfs in config.tmpfs)]
+    places: list[tuple[Volume | Tmpfs, int]] = [*zip(config.volumes, volumes, strict=True)]
+    places += [(tmpfs, -1) for tmpfs in config.tmpfs]
     for place, tree in sorted(places, key=_depth):  # those that lie within others after these
         if isinstance(place, Volume):
             _attach_volume(root, place, tree, kernel)
