@@ -167,8 +167,8 @@ def test_what_programs_send_the_second_time(debian: Path) -> None:
     """Those inside are run by a shell in a chroot, which opens four files and has one asked for a capability."""
     library = debian / "usr/lib/python3.11"
     counted = left(debian, f"ls -lR {library}", inside=False)
-    assert set(counted) <= {"getxattr"}
-    assert sum(counted.values()) <= 3, "of 1,200 objects"
+    assert set(counted) <= {"getxattr", "getattr"}
+    assert sum(counted.values()) < 100, "of 1,200 objects; 1 if nobody has had the kernel drop anything"
     counted = left(debian, f"find {library} -printf '%p %s %l'", inside=False)
     assert counted in ({}, {"statfs": 1})
     counted = left(debian, "true")
