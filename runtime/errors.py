@@ -1,11 +1,16 @@
 """Errors meant for the person at the terminal, with the exit status they end in, and the statuses themselves."""
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 FAILURE = 125
 """pyunion itself failed, or was called wrongly; the command never ran."""
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 SIGNALLED = 128
 """Plus the number of the signal that ended the command."""
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Refusal(Exception):
@@ -18,6 +23,17 @@ class Refusal(Exception):
 
 class UsageError(Refusal):
     """The command line itself is wrong; the message names the culprit."""
+
+
+@contextmanager
+def named(path: str) -> Iterator[None]:
+    """Let a full disk, said of no file in particular, be told of `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno in _FULL:
+            error.filename = path
+        raise
 
 
 def one_line(text: str) -> str:

@@ -9,7 +9,7 @@ from runtime.cli.images import open_store
 from runtime.cli.options import HELP, Option, parse, usage
 from runtime.container.record import Container
 from runtime.container.store import Store, skeleton
-from runtime.errors import Refusal, UsageError
+from runtime.errors import Refusal, UsageError, named
 from runtime.image.reference import parse_reference
 from runtime.places import Places
 
@@ -88,6 +88,7 @@ def import_tree(arguments: list[str], places: Places) -> int:
         return 0
     if not 1 <= len(options.words) <= 2:
         raise UsageError("it takes a file or directory and, if it is to have one, a name")
+    from runtime.image.errors import concerning
     from runtime.image.make import Step, make_image, make_layer, take_layer
     from runtime.image.platform import parse_platform
     from runtime.image.tar.pack import pack_tree
@@ -96,7 +97,7 @@ def import_tree(arguments: list[str], places: Places) -> int:
     reference = parse_reference(options.words[1]) if len(options.words) > 1 else None
     platform = parse_platform(options.one("platform")) if options.one("platform") else None
     store = open_store(places)
-    with store.adding():
+    with store.adding(), concerning("standard input" if path == "-" else path):
         if path != "-" and os.path.isdir(path):
             layer = make_layer(store, lambda write: pack_tree([path], write))
         else:
@@ -169,9 +170,13 @@ def open_output(path: str) -> Iterator[Callable[[bytes], object]]:
         yield sys.stdout.buffer.write
         sys.stdout.buffer.flush()
         return
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe or a device isn't to be replaced
+        with named(path), open(path, "wb") as file:
+            yield file.write
+        return
     draft = f"{path}.{os.getpid()}.new"
     try:
-        with open(draft, "xb") as file:
+        with named(path), open(draft, "xb") as file:
             yield file.write
         os.rename(draft, path)
     finally:

@@ -8,7 +8,7 @@ from runtime.cli.image_filters import created_s, read_filters
 from runtime.cli.options import HELP, Option, parse, usage
 from runtime.cli.tables import ago, print_rows, size_text
 from runtime.errors import UsageError
-from runtime.image.errors import ImageError
+from runtime.image.errors import Corrupt
 from runtime.image.reference import Reference, parse_reference
 from runtime.image.store import Image, ImageStore
 from runtime.places import Places
@@ -114,9 +114,8 @@ def _readable(store: ImageStore) -> tuple[list[Image], list[str]]:
         try:
             image.config()
             whole.append(image)
-        except ImageError as error:
-            name = (image.familiar_names() or [str(image.descriptor.digest)])[0]
-            broken.append(f"image {name} is damaged: {error}")
+        except Corrupt as error:
+            broken.append(str(error))
     return whole, broken
 
 

@@ -40,15 +40,17 @@ def rmi(arguments: list[str], places: Places) -> int:
     if not options.words:
         raise UsageError("it takes at least one image")
     store, users = open_store(places), _users(places)
-    status = 0
+    status = removed = 0
     for text in options.words:
         try:
             _remove(store, users, text, force=options.on("force"))
+            removed += 1
         except ImageError as error:
             if not (options.on("force") and isinstance(error, Missing)):
                 print(f"pyunion rmi: {error}", file=sys.stderr)
                 status = 1
-    store.collect({layer for user in _users(places) for layer in user.layers})
+    if removed:
+        store.collect({layer for user in _users(places) for layer in user.layers})
     return status
 
 

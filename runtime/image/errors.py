@@ -1,5 +1,8 @@
 """What goes wrong with images, as a refusal for the person at the terminal."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from runtime.errors import Refusal
 
 
@@ -16,3 +19,12 @@ class Corrupt(ImageError):
 
 class Missing(ImageError):
     """There is no such image, or a blob of it isn't here."""
+
+
+@contextmanager
+def concerning(what: str) -> Iterator[None]:
+    """Let what is wrong be told of `what`."""
+    try:
+        yield
+    except (Corrupt, Missing) as error:
+        raise type(error)(f"{what}: {error}") from None

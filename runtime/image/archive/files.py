@@ -151,14 +151,6 @@ def open_files(path: str, scratch: str) -> Iterator[Files]:
         yield TarFiles(seekable.fileno())
 
 
-@contextmanager
-def open_expanded(path: str) -> Iterator[Iterator[bytes]]:
-    """The pieces of the file at `path`, or of standard input, without its compression."""
-    with _open_input(path) as file:
-        beginning, source = _peek(file)
-        yield expand(source, sniff(beginning))
-
-
 def _open_input(path: str) -> BinaryIO:
     if path == "-":
         return open(0, "rb", buffering=0, closefd=False)
@@ -173,7 +165,7 @@ def _seekable(file: BinaryIO, scratch: str) -> Iterator[BinaryIO]:
         yield file
         return
     with tempfile.TemporaryFile(dir=scratch) as copy:
-        for piece in expand(source, compression):
+        for piece in expand(source, compression, DEFAULT_LIMITS):
             copy.write(piece)
         copy.flush()
         yield copy

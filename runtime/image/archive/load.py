@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from runtime.image.archive.files import Files, Section, open_files, read_document
 from runtime.image.digest import Digest, parse_digest
-from runtime.image.errors import Corrupt, ImageError, Missing
+from runtime.image.errors import Corrupt, ImageError, Missing, concerning
 from runtime.image.media import (
     OCI_CONFIG,
     OCI_INDEX,
@@ -46,12 +46,13 @@ def load(store: ImageStore, path: str, wanted: Wanted = Wanted()) -> list[Image]
 
     Raises ImageError, OSError.
     """
-    with open_files(path, store.scratch) as files, store.adding():
+    shown = "standard input" if path == "-" else path
+    with store.adding(), concerning(shown), open_files(path, store.scratch) as files:
         if files.has("oci-layout") and files.has("index.json"):
             return _load_layout(store, files, wanted)
         if files.has("manifest.json"):
             return _load_docker(store, files, wanted)
-        raise ImageError(f"{path}: neither an OCI image nor one that docker saved")
+        raise Corrupt("it is neither an OCI image nor one that docker saved")
 
 
 def _load_layout(store: ImageStore, files: Files, wanted: Wanted) -> list[Image]:

@@ -186,8 +186,10 @@ def _read(path: str) -> dict[str, Any]:
             content = json.loads(file.read(_MOST_FILE_BYTES) or b"{}")
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return {}
-    except (OSError, ValueError) as error:
-        raise RegistryError(f"login file {path}: {error}") from None
+    except OSError as error:
+        raise RegistryError(f"login file {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise RegistryError(f"login file {path}: it isn't JSON: {error}") from None
     if not isinstance(content, dict):
         raise RegistryError(f"login file {path}: it isn't a JSON object")
     return content

@@ -19,6 +19,8 @@ def make_context(host: str, insecure: bool, cert_dir: str = "") -> ssl.SSLContex
     if insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
+    if cert_dir and not os.path.isdir(cert_dir):
+        raise RegistryError(f"certificates in {cert_dir}: there is no such directory")
     for folder in [cert_dir] if cert_dir else [f"{os.path.expanduser(folder)}/{host}" for folder in _FOLDERS]:
         try:
             _load(context, folder)

@@ -1,9 +1,11 @@
 """One image of the store: its names, and its documents read when asked for."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from runtime.image.digest import Digest, chain_ids
-from runtime.image.errors import Corrupt
+from runtime.image.errors import Corrupt, Missing
 from runtime.image.media import Descriptor, ImageConfig, Manifest, parse_config, parse_document
 from runtime.image.reference import parse_reference
 
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Image:
-    """An image by its manifest. Its methods raise Missing and Corrupt."""
+    """An image by its manifest. Its methods raise Corrupt: a document of it is missing, or not what it should be."""
 
     def __init__(self, store: "ImageStore", descriptor: Descriptor, names: list[str]) -> None:
         self._store = store
@@ -25,22 +27,15 @@ class Image:
 
     def manifest(self) -> Manifest:
         if self._manifest is None:
-            document = parse_document(self._store.read_document(self.descriptor), self.descriptor.media_type)
-            if not isinstance(document, Manifest):
-                raise Corrupt(f"{self.descriptor.digest} is an index, not an image")
-            self._manifest = document
+            with self._about():
+                self._manifest = self._read_manifest()
         return self._manifest
 
     def config(self) -> ImageConfig:
         if self._config is None:
             manifest = self.manifest()
-            config = parse_config(self._store.read_document(manifest.config))
-            if len(config.diff_ids) != len(manifest.layers):
-                raise Corrupt(
-                    f"image {self.descriptor.digest}: its manifest has {len(manifest.layers)} layers, "
-                    f"its configuration {len(config.diff_ids)}"
-                )
-            self._config = config
+            with self._about():
+                self._config = self._read_config(manifest)
         return self._config
 
     @property
@@ -60,3 +55,26 @@ class Image:
     def familiar_names(self) -> list[str]:
         """Its names as people write them."""
         return [parse_reference(name).familiar for name in self.names]
+
+    def _read_manifest(self) -> Manifest:
+        document = parse_document(self._store.read_document(self.descriptor), self.descriptor.media_type)
+        if not isinstance(document, Manifest):
+            raise Corrupt(f"{self.descriptor.digest} is an index, not an image")
+        return document
+
+    def _read_config(self, manifest: Manifest) -> ImageConfig:
+        config = parse_config(self._store.read_document(manifest.config))
+        if len(config.diff_ids) != len(manifest.layers):
+            raise Corrupt(
+                f"its manifest has {len(manifest.layers)} layers, its configuration {len(config.diff_ids)}"
+            )
+        return config
+
+    @contextmanager
+    def _about(self) -> Iterator[None]:
+        """Let what is wrong be told of this image."""
+        try:
+            yield
+        except (Corrupt, Missing) as error:
+            name = (self.familiar_names() or [str(self.descriptor.digest)])[0]
+            raise Corrupt(f"image {name} is damaged: {error}") from None

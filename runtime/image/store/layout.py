@@ -7,6 +7,8 @@ an entry without one, until it is removed. Entries of others are kept as they ar
 import os
 from collections.abc import Callable, Mapping, Sequence
 
+from runtime.errors import named
+from runtime.image.errors import concerning
 from runtime.image.media import OCI_INDEX, Descriptor, Index, Json, parse_descriptor, parse_document, to_bytes
 
 Change = Callable[[list[Json]], list[Json]]
@@ -20,12 +22,9 @@ def write_file(path: str, data: bytes) -> None:
     """Replace `path` at once and for good; whoever reads sees the old content or the new. One writer at a time."""
     draft = f"{path}.new"
     fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-    try:
-        with open(fd, "wb", closefd=False) as file:
-            file.write(data)
+    with named(draft), open(fd, "wb", buffering=0) as file:
+        file.write(data)
         os.fsync(fd)
-    finally:
-        os.close(fd)
     os.rename(draft, path)
 
 
@@ -39,8 +38,11 @@ def prepare(directory: str) -> None:
 
 def read_index(directory: str) -> Index:
     """Raises Corrupt, OSError."""
-    with open(f"{directory}/index.json", "rb") as file:
-        index = parse_document(file.read(), OCI_INDEX)
+    path = f"{directory}/index.json"
+    with open(path, "rb") as file:
+        data = file.read()
+    with concerning(path):
+        index = parse_document(data, OCI_INDEX)
     assert isinstance(index, Index)
     return index
 
@@ -50,7 +52,7 @@ def write_entries(directory: str, index: Index, entries: Sequence[Json]) -> None
     write_file(f"{directory}/index.json", to_bytes({**index.raw, "manifests": list(entries)}))
 
 
-def named(entry: Json) -> str:
+def name_of(entry: Json) -> str:
     """The name of an entry, or nothing."""
     name = (entry.get("annotations") or {}).get(REF_NAME, "")
     return name if isinstance(name, str) else ""
@@ -68,15 +70,15 @@ def with_name(descriptor: Descriptor, name: str, annotations: Mapping[str, str])
 
 def add_entry(entries: Sequence[Json], new: Json) -> list[Json]:
     """`entries` with `new`, which takes its name from whoever has it."""
-    kept = drop_name(entries, named(new)) if named(new) else list(entries)
+    kept = drop_name(entries, name_of(new)) if name_of(new) else list(entries)
     others = [entry for entry in kept if entry.get("digest") != new["digest"]]
-    same = [entry for entry in kept if entry.get("digest") == new["digest"] and named(entry)]
-    return [*others, *same] + ([new] if named(new) or not same else [])
+    same = [entry for entry in kept if entry.get("digest") == new["digest"] and name_of(entry)]
+    return [*others, *same] + ([new] if name_of(new) or not same else [])
 
 
 def drop_name(entries: Sequence[Json], name: str) -> list[Json]:
     """`entries` without `name`; an image that had no other keeps an entry that has none."""
-    kept = [entry for entry in entries if named(entry) != name]
+    kept = [entry for entry in entries if name_of(entry) != name]
     there = {entry.get("digest") for entry in kept}
-    lost = [entry for entry in entries if named(entry) == name and entry.get("digest") not in there]
+    lost = [entry for entry in entries if name_of(entry) == name and entry.get("digest") not in there]
     return [*kept, *(with_name(parse_descriptor(entry), "", {}) for entry in lost)]

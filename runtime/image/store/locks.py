@@ -8,8 +8,11 @@ from contextlib import contextmanager
 
 @contextmanager
 def locked(path: str, *, shared: bool = False) -> Iterator[int]:
-    """Hold the lock `path`, which is made if it is missing and removed by nobody; the descriptor."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    """Hold the lock `path`, which is made if it is missing and removed by nobody; the descriptor.
+
+    Where nothing can be written, one that is there does.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         yield fd

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import BinaryIO
 
+from runtime.errors import named
 from runtime.image.digest import Digest, VerifyingReader
 from runtime.image.errors import Corrupt, ImageError, Missing
 from runtime.image.media import MOST_DOCUMENT_BYTES, Descriptor, Index, Json, parse_config, parse_document
@@ -27,7 +28,7 @@ class ImageStore:
     """All images of one pair of directories."""
 
     def __init__(self, places: Places) -> None:
-        root = places.root
+        root = self._root = places.root
         self.directory = f"{root}/images"
         """The OCI image layout."""
         self.scratch = f"{root}/partial"
@@ -49,7 +50,7 @@ class ImageStore:
     @contextmanager
     def adding(self) -> Iterator[None]:
         """While this is held, nothing is collected: blobs, layers and images can be added one after the other."""
-        with locked(f"{self._locks}/use", shared=True):
+        with locked(f"{self._locks}/use", shared=True), named(self._root):
             yield
 
     def has_blob(self, digest: Digest) -> bool:
@@ -127,7 +128,7 @@ class ImageStore:
         for entry in layout.read_index(self.directory).manifests:
             if entry.is_manifest:
                 descriptors.setdefault(entry.digest, entry)
-                name = layout.named(entry.raw)
+                name = layout.name_of(entry.raw)
                 names.setdefault(entry.digest, []).extend([name] if name else [])
         found = [Image(self, descriptor, sorted(names[digest])) for digest, descriptor in descriptors.items()]
         return sorted(found, key=lambda image: (not image.names, image.names, image.descriptor.digest))

@@ -17,6 +17,7 @@ _MOST_SPARSE = 1 << 20
 _MOST_SIZE = (1 << 63) - 1
 _FIELDS = struct.Struct("100s8s8s8s12s12s8s1s100s6s2s32s32s8s8s155s12s")
 _ZERO = bytes(_BLOCK)
+_NO_ARCHIVE = "it is no tar archive"
 _KINDS = {b"\0": FILE, b"7": FILE, b"S": FILE, **{kind: kind for kind in (b"0", b"1", b"2", b"3", b"4", b"5", b"6")}}
 _SECOND_NS = 10**9
 
@@ -181,9 +182,8 @@ class TarReader:
         header = self._take(_BLOCK)
         if header == _ZERO:
             return None
-        total = sum(header) - sum(header[148:156]) + 256
-        if octal(header[148:156]) != total:
-            raise Corrupt("archive: a header's checksum is wrong")
+        if not _has_checksum(header):
+            raise Corrupt("archive: a header's checksum is wrong" if self.offset > _BLOCK else _NO_ARCHIVE)
         return header
 
     def _content(self, fields: tuple[bytes, ...]) -> bytes:
@@ -240,11 +240,20 @@ class TarReader:
     def _refill(self) -> None:
         self._next_piece()
         if not self._piece:
-            raise Corrupt("archive: it is cut off")
+            raise Corrupt("archive: it is cut off" if self._before >= _BLOCK else _NO_ARCHIVE)
 
     def _next_piece(self) -> None:
         self._before += len(self._piece)
         self._piece, self._position = self._read(), 0
+
+
+def _has_checksum(header: bytes) -> bool:
+    """Whether a header tells its own sum, as even those of v7 do."""
+    field = header[148:156]
+    try:
+        return octal(field) == sum(header) - sum(field) + 8 * ord(" ")
+    except Corrupt:
+        return False
 
 
 def _text(field: bytes) -> bytes:
