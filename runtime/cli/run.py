@@ -4,18 +4,18 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
-from runtime.cli.flags import limits, mounts, namespaces, network, process, security
+from runtime.cli.flags import process, tables
 from runtime.cli.options import HELP, Option, Parsed, parse, usage
 from runtime.container import launch, mask
 from runtime.container.config import Config
 from runtime.container.events import emit
-from runtime.container.named_volumes import NamedVolumes
 from runtime.container.record import RUNNING, SHORT_ID, Container
 from runtime.container.session import Wish, parse_keys
 from runtime.container.store import Store
 from runtime.container.volumes import parse_layers
-from runtime.errors import Refusal, UsageError
+from runtime.errors import Refusal, UsageError, one_line
 from runtime.places import Places
 from runtime.trees import copy_attributes
 
@@ -28,11 +28,11 @@ _ROOT = (
 _CREATE = (
     *_ROOT,
     *process.OPTIONS,
-    *mounts.OPTIONS,
-    *namespaces.OPTIONS,
-    *network.OPTIONS,
-    *limits.OPTIONS,
-    *security.OPTIONS,
+    *tables.MOUNTS,
+    *tables.NAMESPACES,
+    *tables.NETWORK,
+    *tables.LIMITS,
+    *tables.SECURITY,
 )
 _RUN = (Option("detach", "leave the container to itself, and print its id", "d"), *_CREATE)
 _START = (
@@ -117,7 +117,7 @@ def each(verb: str, names: list[str], do: Callable[[str], None]) -> int:
             do(name)
             print(name, flush=True)
         except Refusal as error:
-            print(f"pyunion {verb}: {error}", file=sys.stderr)
+            print(f"pyunion {verb}: {one_line(str(error))}", file=sys.stderr)
             status = 1
     return status
 
@@ -219,13 +219,24 @@ def _config(options: Parsed, places: Places, store: Store) -> Config:
     workdir = options.one("workdir", "/")
     if not workdir.startswith("/"):
         raise UsageError(f"working directory {workdir!r}: it must be absolute")
-    networks = network.read(options)
-    mode = network.mode(options, store)
-    fields = {
-        **process.read(options),
-        **namespaces.read(options, store, mode),
-        **mounts.read(options, NamedVolumes(places)),
-    }
+    mode, networks = _network(options, store)
+    fields = {"volumes": [], "tmpfs": [], **process.read(options)}
+    if mode != "none" or _asked(options, tables.NAMESPACES):
+        from runtime.cli.flags import namespaces
+
+        fields |= namespaces.read(options, store, mode)
+    if _asked(options, tables.MOUNTS):
+        from runtime.cli.flags import mounts
+
+        fields |= mounts.read(options, places)
+    if _asked(options, tables.LIMITS) or options.many("device"):
+        from runtime.cli.flags import limits
+
+        fields["limits"] = limits.read(options)
+    if _asked(options, tables.SECURITY):
+        from runtime.cli.flags import security
+
+        fields["security"] = security.read(options)
     entry = options.one("entrypoint")
     return Config(
         id="",
@@ -236,11 +247,23 @@ def _config(options: Parsed, places: Places, store: Store) -> Config:
         args=[*([entry] if entry else []), *options.words],
         workdir=workdir,
         network=mode,
-        limits=limits.read(options),
-        security=security.read(options),
         networks=networks,
         **fields,
     )
+
+
+def _asked(options: Parsed, table: tuple[Option, ...]) -> bool:
+    return any(options.many(option.name) for option in table)
+
+
+def _network(options: Parsed, store: Store) -> tuple[str, dict[str, Any]]:
+    """Network mode, and what there is to say besides."""
+    given = [option.name for option in tables.NETWORK if options.many(option.name)]
+    if given in ([], ["network"]) and options.many("network") in ([], ["host"], ["none"]):
+        return options.one("network", "host"), {}
+    from runtime.cli.flags import network
+
+    return network.mode(options, store), network.read(options)
 
 
 def _foreground(options: Parsed, config: Config, keys: bytes) -> Wish:

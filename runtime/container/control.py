@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from runtime.container.relay import READ_BYTES
+from unionfs.linux.sockets import packet_pair
 
 ATTACH, INPUT, SIZE, SIGNAL, UNREAD, DETACH, STOP = b"a", b"i", b"w", b"k", b"c", b"d", b"s"
 OUTPUT, ERROR, RUNS, FAILED, EXITED = b"o", b"e", b"r", b"f", b"x"
@@ -59,10 +60,7 @@ def connect(run_directory: str) -> int:
 
 def pair() -> tuple[int, int]:
     """A connection whose both ends are at hand: the command's and the monitor's."""
-    import socket
-
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    return ours.detach(), theirs.detach()
+    return packet_pair()
 
 
 def pack_size(size: tuple[int, int]) -> bytes:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from runtime.container import console, control, driver, namespaces, network, signals
+from runtime.container import console, control, driver, network, signals
 from runtime.container.config import Config
 from runtime.container.driver import DriverJob
 from runtime.container.hub import Hub
@@ -116,7 +116,7 @@ class Life:
             driver.main(DriverJob(self._container, config, device, mounted_reader, progress, self._lock, us))
         mark("driver forked")
         # what the first process needs is imported while the driver imports, which takes longest, what it needs
-        from runtime.container import cgroups, init
+        from runtime.container import cgroups, init, namespaces
 
         mark("first process's modules imported")
         self._driver_fd = os.pidfd_open(self._driver)

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from runtime.cli.flags import limits as flags
+from runtime.cli.flags import tables
 from runtime.cli.options import parse
 from runtime.container import limits
 from runtime.container.cgroups import v1, v2
@@ -12,7 +13,7 @@ from runtime.errors import UsageError
 
 
 def read(*arguments: str) -> dict[str, object]:
-    return flags.read(parse(arguments, (*flags.OPTIONS,)))
+    return flags.read(parse(arguments, tables.LIMITS))
 
 
 def written(version, *arguments: str) -> dict[str, str]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.cli.flags import security
+from runtime.cli.flags import security, tables
 from runtime.cli.options import parse
 from runtime.container import capabilities, confine
 from runtime.container.hidden import MASKED, READ_ONLY, hidden
@@ -12,7 +12,7 @@ from runtime.errors import Refusal, UsageError
 
 
 def read(*arguments: str) -> dict[str, object]:
-    return security.read(parse(arguments, security.OPTIONS))
+    return security.read(parse(arguments, tables.SECURITY))
 
 
 def left(*arguments: str) -> set[str]:

@@ -4,7 +4,8 @@ import os
 import stat
 from typing import Any
 
-from runtime.cli.options import Option, Parsed
+from runtime.cli.flags.tables import DEVICE_LIMITS
+from runtime.cli.options import Parsed
 from runtime.container.devices import parse_device, parse_rule
 from runtime.container.limits import DeviceLimit, Limits, option_of, to_json
 from runtime.errors import UsageError
@@ -13,36 +14,6 @@ _PERIOD_US = 100_000  # of the kernel, and of --cpus
 _LEAST_MEMORY = 6 << 20  # as Docker: with less, no command would start
 _SUFFIXES = "bkmgtp"
 
-UPDATE_OPTIONS = (
-    Option("memory", "the most memory it may use", "m", "SIZE"),
-    Option("memory-reservation", "memory it is left with when the machine has little", "", "SIZE"),
-    Option("memory-swap", "the most memory and swap together; -1: no limit (default: twice the memory)", "", "SIZE"),
-    Option("cpus", "the most processors' time it may use, such as 1.5", "", "N"),
-    Option("cpu-period", "length of a period in which --cpu-quota counts", "", "MICROSECONDS"),
-    Option("cpu-quota", "the most processor time in a period", "", "MICROSECONDS"),
-    Option("cpu-shares", "share of the processors when they are busy (default: 1024)", "c", "N"),
-    Option("cpuset-cpus", "processors it may use, such as 0-2,4", "", "LIST"),
-    Option("cpuset-mems", "memory nodes it may use", "", "LIST"),
-    Option("pids-limit", "the most processes and threads; -1: no limit (default: 2048)", "", "N"),
-    Option("blkio-weight", "share of block devices when they are busy, 10 to 1000", "", "N"),
-)
-"""Limits that can be changed while a container runs."""
-_DEVICE_LIMITS = (
-    Option("blkio-weight-device", "the same, of one device", "", "DEVICE:N"),
-    Option("device-read-bps", "the most bytes a second it may read from a device", "", "DEVICE:SIZE"),
-    Option("device-write-bps", "the same for writing", "", "DEVICE:SIZE"),
-    Option("device-read-iops", "the most read operations a second on a device", "", "DEVICE:N"),
-    Option("device-write-iops", "the same for writing", "", "DEVICE:N"),
-)
-OPTIONS = (
-    *UPDATE_OPTIONS,
-    *_DEVICE_LIMITS,
-    Option("memory-swappiness", "how readily its memory is swapped out, 0 to 100 (cgroup version 1)", "", "N"),
-    Option("oom-kill-disable", "have it wait instead of being killed when out of memory (cgroup version 1)"),
-    Option("cgroups", "enabled (the default), best-effort or disabled", "", "MODE"),
-    Option("cgroup-parent", "group below which the container's own is made", "", "PATH"),
-    Option("device-cgroup-rule", "allow more devices, such as 'c 10:229 rwm'", "", "RULE"),
-)
 _MODES = ("enabled", "best-effort", "disabled")
 
 
@@ -91,7 +62,7 @@ def parse_limits(options: Parsed, known: Limits = Limits()) -> Limits:  # noqa: 
         cpuset_mems=_list(options, "cpuset-mems", known.cpuset_mems),
         pids_limit=_number(options, "pids-limit", known.pids_limit, -1, 4_194_304),
         blkio_weight=_number(options, "blkio-weight", known.blkio_weight, 10, 1000),
-        devices=[_device(option.name, text) for option in _DEVICE_LIMITS for text in options.many(option.name)]
+        devices=[_device(option.name, text) for option in DEVICE_LIMITS for text in options.many(option.name)]
         or known.devices,
     )
     if options.one("pids-limit") == "0":

@@ -3,22 +3,15 @@
 from typing import Any
 
 from runtime.cli.flags.process import size
-from runtime.cli.options import Option, Parsed
+from runtime.cli.options import Parsed
 from runtime.container.config import Tmpfs, Volume
 from runtime.container.named_volumes import NamedVolumes
 from runtime.container.volumes import parse_mount, parse_tmpfs, parse_volume
 from runtime.errors import UsageError
-
-OPTIONS = (
-    Option("mount", "type=bind|volume|tmpfs,source=…,target=…[,readonly]…", "", "SPEC"),
-    Option("read-only", "keep the root filesystem from being changed"),
-    Option("shm-size", "size of /dev/shm (default: 64m)", "", "SIZE"),
-    Option("tmpfs", "mount an empty filesystem in memory", "", "DIR[:OPTIONS]"),
-    Option("volume", "show a file or directory of this machine inside, or a volume", "v", "SRC|NAME:DST[:ro]"),
-)
+from runtime.places import Places
 
 
-def read(options: Parsed, volumes: NamedVolumes) -> dict[str, Any]:
+def read(options: Parsed, places: Places) -> dict[str, Any]:
     """Fields of a Config; volumes that are named and missing are made. Raises UsageError."""
     found = [
         *(parse_volume(text) for text in options.many("volume")),
@@ -29,6 +22,7 @@ def read(options: Parsed, volumes: NamedVolumes) -> dict[str, Any]:
     for target in targets:
         if targets.count(target) > 1:
             raise UsageError(f"two mounts at {target}")
+    volumes = NamedVolumes(places)
     return {
         "volumes": [volumes.placed(mount) for mount in found if isinstance(mount, Volume)],
         "tmpfs": [mount for mount in found if isinstance(mount, Tmpfs)],

@@ -2,20 +2,11 @@
 
 from typing import Any
 
-from runtime.cli.options import Option, Parsed
+from runtime.cli.options import Parsed
 from runtime.container import sysctls
 from runtime.container.store import Store
 from runtime.errors import UsageError
 
-OPTIONS = (
-    Option("cgroupns", "host or private (the default): which control groups it sees", "", "MODE"),
-    Option("ipc", "host, private (the default) or container:NAME", "", "MODE"),
-    Option("pid", "host, private (the default) or container:NAME", "", "MODE"),
-    Option("privileged", "keep nothing from it: capabilities, devices, system calls, /proc and /sys"),
-    Option("sysctl", "set a parameter of the kernel that its namespaces have of their own", "", "NAME=VALUE"),
-    Option("userns", "host (the default): ids are the machine's", "", "MODE"),
-    Option("uts", "host, private (the default) or container:NAME", "", "MODE"),
-)
 _KINDS = {"pid": "pid", "ipc": "ipc", "uts": "uts", "cgroupns": "cgroup"}
 
 

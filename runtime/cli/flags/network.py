@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from runtime.cli.options import Option, Parsed
+from runtime.cli.options import Parsed
 from runtime.container.store import Store
 from runtime.errors import Refusal, UsageError
 from runtime.network import ports
@@ -11,20 +11,6 @@ from runtime.network.networks import Networks
 from runtime.network.pools import parse_address
 from runtime.network.wanted import Attachment
 
-OPTIONS = (
-    Option("add-host", "a line for /etc/hosts; the address may be host-gateway, this machine", "", "NAME:ADDRESS"),
-    Option("dns", "a name server", "", "ADDRESS"),
-    Option("dns-option", "an option for the resolver", "", "OPTION"),
-    Option("dns-search", "a domain to look for names in; . for none", "", "DOMAIN"),
-    Option("expose", "a port that -P publishes, too", "", "PORT[-PORT][/PROTOCOL]"),
-    Option("ip", "the IPv4 address on the first network", "", "ADDRESS"),
-    Option("ip6", "the IPv6 address on the first network", "", "ADDRESS"),
-    Option("mac-address", "the hardware address on the first network", "", "ADDRESS"),
-    Option("network", "host (this machine's; the default), none, container:NAME, or one's name", "", "NAME[:OPTIONS]"),
-    Option("network-alias", "one more name on its networks", "", "NAME"),
-    Option("publish", "show a port of the container on this machine", "p", "[[ADDRESS:]PORT:]PORT[/PROTOCOL]"),
-    Option("publish-all", "show all ports that the image exposes, on ports that are chosen", "P"),
-)
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?")
 _MAC = re.compile(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}")
 _SAYING_MORE = ("ip", "ip6", "mac-address", "network-alias")

@@ -4,8 +4,6 @@ import os
 from typing import Any
 
 from runtime.cli.options import Option, Parsed
-from runtime.container import restart, rlimits
-from runtime.container.kill import parse_signal
 from runtime.errors import Refusal, UsageError
 
 OPTIONS = (
@@ -42,10 +40,9 @@ _UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 def read(options: Parsed) -> dict[str, Any]:
     """Fields of a Config. Raises UsageError, which names the option."""
-    policy = options.one("restart", "no")
-    if restart.parse(policy)[0] != "no" and options.on("rm"):
-        raise UsageError("conflicting options: --restart and --rm")
     if options.one("stop-signal"):
+        from runtime.container.kill import parse_signal
+
         parse_signal(options.one("stop-signal"))
     return {
         "name": word("name", options.one("name")),
@@ -58,13 +55,31 @@ def read(options: Parsed) -> dict[str, Any]:
         "tty": options.on("tty"),
         "auto_remove": options.on("rm"),
         "labels": dict(_label(text) for text in (*_from_files("label-file", options), *options.many("label"))),
-        "restart": policy,
+        "restart": _restart(options),
         "stop_signal": options.one("stop-signal"),
         "stop_timeout_s": number("stop-timeout", options.one("stop-timeout", "10"), -1),
         "log": _log(options),
-        "ulimits": dict(rlimits.parse(text) for text in options.many("ulimit")),
+        "ulimits": _ulimits(options.many("ulimit")),
         "oom_score_adj": _oom_score_adj(options.one("oom-score-adj")),
     }
+
+
+def _restart(options: Parsed) -> str:
+    policy = options.one("restart", "no")
+    if policy != "no":
+        from runtime.container import restart
+
+        if restart.parse(policy)[0] != "no" and options.on("rm"):
+            raise UsageError("conflicting options: --restart and --rm")
+    return policy
+
+
+def _ulimits(texts: list[str]) -> dict[str, list[int]]:
+    if not texts:
+        return {}
+    from runtime.container import rlimits
+
+    return dict(rlimits.parse(text) for text in texts)
 
 
 def environment(texts: list[str]) -> list[str]:

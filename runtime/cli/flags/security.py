@@ -4,17 +4,11 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from runtime.cli.options import Option, Parsed
+from runtime.cli.options import Parsed
 from runtime.container.capabilities import parse_names
 from runtime.container.devices import parse_device
 from runtime.errors import UsageError
 
-OPTIONS = (
-    Option("cap-add", "let it have one more capability; ALL: every one", "", "NAME"),
-    Option("cap-drop", "take a capability from it; ALL: every one", "", "NAME"),
-    Option("device", "let it have a device of this machine (r, w: to read, write)", "", "PATH[:PATH-INSIDE][:rwm]"),
-    Option("security-opt", "see docs/security.md: seccomp=FILE, no-new-privileges, unmask=PATH...", "", "NAME[=VALUE]"),
-)
 _LABEL_PARTS = ("user", "role", "type", "level")
 
 

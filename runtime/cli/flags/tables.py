@@ -1,0 +1,78 @@
+"""The options of `run` and its like, by subject, as data.
+
+Apart from the modules that read them, each of which is imported only when one of its options is given: they are on
+the way to a container's first instruction.
+"""
+
+from runtime.cli.options import Option
+
+MOUNTS = (
+    Option("mount", "type=bind|volume|tmpfs,source=…,target=…[,readonly]…", "", "SPEC"),
+    Option("read-only", "keep the root filesystem from being changed"),
+    Option("shm-size", "size of /dev/shm (default: 64m)", "", "SIZE"),
+    Option("tmpfs", "mount an empty filesystem in memory", "", "DIR[:OPTIONS]"),
+    Option("volume", "show a file or directory of this machine inside, or a volume", "v", "SRC|NAME:DST[:ro]"),
+)
+
+NAMESPACES = (
+    Option("cgroupns", "host or private (the default): which control groups it sees", "", "MODE"),
+    Option("ipc", "host, private (the default) or container:NAME", "", "MODE"),
+    Option("pid", "host, private (the default) or container:NAME", "", "MODE"),
+    Option("privileged", "keep nothing from it: capabilities, devices, system calls, /proc and /sys"),
+    Option("sysctl", "set a parameter of the kernel that its namespaces have of their own", "", "NAME=VALUE"),
+    Option("userns", "host (the default): ids are the machine's", "", "MODE"),
+    Option("uts", "host, private (the default) or container:NAME", "", "MODE"),
+)
+
+NETWORK = (
+    Option("add-host", "a line for /etc/hosts; the address may be host-gateway, this machine", "", "NAME:ADDRESS"),
+    Option("dns", "a name server", "", "ADDRESS"),
+    Option("dns-option", "an option for the resolver", "", "OPTION"),
+    Option("dns-search", "a domain to look for names in; . for none", "", "DOMAIN"),
+    Option("expose", "a port that -P publishes, too", "", "PORT[-PORT][/PROTOCOL]"),
+    Option("ip", "the IPv4 address on the first network", "", "ADDRESS"),
+    Option("ip6", "the IPv6 address on the first network", "", "ADDRESS"),
+    Option("mac-address", "the hardware address on the first network", "", "ADDRESS"),
+    Option("network", "host (this machine's; the default), none, container:NAME, or one's name", "", "NAME[:OPTIONS]"),
+    Option("network-alias", "one more name on its networks", "", "NAME"),
+    Option("publish", "show a port of the container on this machine", "p", "[[ADDRESS:]PORT:]PORT[/PROTOCOL]"),
+    Option("publish-all", "show all ports that the image exposes, on ports that are chosen", "P"),
+)
+
+UPDATE = (
+    Option("memory", "the most memory it may use", "m", "SIZE"),
+    Option("memory-reservation", "memory it is left with when the machine has little", "", "SIZE"),
+    Option("memory-swap", "the most memory and swap together; -1: no limit (default: twice the memory)", "", "SIZE"),
+    Option("cpus", "the most processors' time it may use, such as 1.5", "", "N"),
+    Option("cpu-period", "length of a period in which --cpu-quota counts", "", "MICROSECONDS"),
+    Option("cpu-quota", "the most processor time in a period", "", "MICROSECONDS"),
+    Option("cpu-shares", "share of the processors when they are busy (default: 1024)", "c", "N"),
+    Option("cpuset-cpus", "processors it may use, such as 0-2,4", "", "LIST"),
+    Option("cpuset-mems", "memory nodes it may use", "", "LIST"),
+    Option("pids-limit", "the most processes and threads; -1: no limit (default: 2048)", "", "N"),
+    Option("blkio-weight", "share of block devices when they are busy, 10 to 1000", "", "N"),
+)
+"""Limits that can be changed while a container runs."""
+DEVICE_LIMITS = (
+    Option("blkio-weight-device", "the same, of one device", "", "DEVICE:N"),
+    Option("device-read-bps", "the most bytes a second it may read from a device", "", "DEVICE:SIZE"),
+    Option("device-write-bps", "the same for writing", "", "DEVICE:SIZE"),
+    Option("device-read-iops", "the most read operations a second on a device", "", "DEVICE:N"),
+    Option("device-write-iops", "the same for writing", "", "DEVICE:N"),
+)
+LIMITS = (
+    *UPDATE,
+    *DEVICE_LIMITS,
+    Option("memory-swappiness", "how readily its memory is swapped out, 0 to 100 (cgroup version 1)", "", "N"),
+    Option("oom-kill-disable", "have it wait instead of being killed when out of memory (cgroup version 1)"),
+    Option("cgroups", "enabled (the default), best-effort or disabled", "", "MODE"),
+    Option("cgroup-parent", "group below which the container's own is made", "", "PATH"),
+    Option("device-cgroup-rule", "allow more devices, such as 'c 10:229 rwm'", "", "RULE"),
+)
+
+SECURITY = (
+    Option("cap-add", "let it have one more capability; ALL: every one", "", "NAME"),
+    Option("cap-drop", "take a capability from it; ALL: every one", "", "NAME"),
+    Option("device", "let it have a device of this machine (r, w: to read, write)", "", "PATH[:PATH-INSIDE][:rwm]"),
+    Option("security-opt", "see docs/security.md: seccomp=FILE, no-new-privileges, unmask=PATH...", "", "NAME[=VALUE]"),
+)
