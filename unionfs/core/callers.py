@@ -7,12 +7,14 @@ layer. fs/overlayfs does the same in ovl_create_or_link().
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import TypeVar
 
 from unionfs.core.ids import Ids
 from unionfs.core.model import Caller
 from unionfs.linux import capset, fsops
+
+T = TypeVar("T")
 
 _CAP_SETGID = 6
 _CAP_SETUID = 7
@@ -35,33 +37,29 @@ class Creator:
         needed = 1 << _CAP_SETUID | 1 << _CAP_SETGID
         self._can_switch = self._caps.effective & needed == needed
 
-    @contextmanager
-    def acting_as(self, caller: Caller) -> Iterator[None]:
-        """Files created inside belong to `caller`, and its umask counts where no default ACL takes its place.
+    def run_as(self, caller: Caller, make: Callable[[], T]) -> T:
+        """Call `make`: what it creates belongs to `caller`, whose umask counts where no default ACL takes its place.
 
-        Without the privilege to switch they belong to the driver.
+        Without the privilege to switch it belongs to the driver.
         """
         umask = os.umask(caller.umask)
         try:
-            with self._switched(caller):
-                yield
+            return self._switched(caller, make)
         finally:
             os.umask(umask)
 
-    @contextmanager
-    def _switched(self, caller: Caller) -> Iterator[None]:
+    def _switched(self, caller: Caller, make: Callable[[], T]) -> T:
         if self._pid != os.getpid():
             self._look()
         if self._ids is not None:
             caller = self._ids.creator(caller)
         if (caller.uid, caller.gid) == self._own or not self._can_switch or (self._ids is not None and self._ids.key):
-            yield
-            return
+            return make()
         fsops.setfsgid(caller.gid)
         try:
             fsops.setfsuid(caller.uid)
             capset.capset(self._caps)
-            yield
+            return make()
         finally:
             fsops.setfsuid(self._own[0])
             fsops.setfsgid(self._own[1])

@@ -174,7 +174,7 @@ class File(Node):
         """Open handles, so that copy-up can turn them to the new file."""
         self.copying: CopyUp | None = None
         self.set_id = True
-        """False when a write by a stranger surely has no set-id bit or capability to take away."""
+        """False when it surely has no set-id bit, and no capability: none that a stranger's write takes away."""
 
     @property
     def is_upper(self) -> bool:

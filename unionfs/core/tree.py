@@ -55,7 +55,7 @@ def _find(union: Union, parent: Dir, name: bytes) -> Found | None:
     if parent.dead or union.dialect.is_reserved(name):
         return None
     holding: Sequence[DirPart] | None = None
-    if parent.is_merged and (parent.index is not None or _index_pays(union, parent)):
+    if parent.index is not None or (parent.is_merged and _index_pays(union, parent)):
         entry = listing(union, parent).get(name)
         if entry is None:
             return None

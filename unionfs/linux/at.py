@@ -53,10 +53,16 @@ class At(NamedTuple):
 
     def chown(self, uid: int, gid: int) -> None:
         """-1 leaves an id as it is. Clears set-id bits of files as chown(2) does."""
-        os.chown(self.path, uid, gid, follow_symlinks=not self.name)
+        if self.name:
+            os.chown(self.name, uid, gid, dir_fd=self.dirfd, follow_symlinks=False)
+        else:
+            os.chown(self.path, uid, gid)
 
     def utime(self, atime_ns: int, mtime_ns: int) -> None:
-        os.utime(self.path, ns=(atime_ns, mtime_ns), follow_symlinks=not self.name)
+        if self.name:
+            os.utime(self.name, ns=(atime_ns, mtime_ns), dir_fd=self.dirfd, follow_symlinks=False)
+        else:
+            os.utime(self.path, ns=(atime_ns, mtime_ns))
 
     def truncate(self, size: int) -> None:
         fd = self.open(os.O_WRONLY)

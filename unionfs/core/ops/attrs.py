@@ -28,7 +28,8 @@ def setattr(
     uid, gid = -1 if change.uid is None else change.uid, -1 if change.gid is None else change.gid
     if union.ids is not None:
         uid, gid = union.ids.stored_owner(change.uid, change.gid)
-    yield from _to_upper(union, node, change.size, data=change.size is not None)
+    if not isinstance(node, File) or not node.is_upper:
+        yield from _to_upper(union, node, change.size, data=change.size is not None)
     place = objects.locate(union, node)
     if change.size is not None:
         _truncate(union, node, place, change.size, caller, handle)
@@ -37,11 +38,12 @@ def setattr(
         if isinstance(node, File) and (change.mode or 0) & privileges.SET_ID:
             node.set_id = True
     if change.atime_ns is not None or change.mtime_ns is not None:
-        st = place.stat()
-        place.utime(
-            st.st_atime_ns if change.atime_ns is None else change.atime_ns,
-            st.st_mtime_ns if change.mtime_ns is None else change.mtime_ns,
-        )
+        atime_ns, mtime_ns = change.atime_ns, change.mtime_ns
+        if atime_ns is None:
+            atime_ns = place.stat().st_atime_ns
+        if mtime_ns is None:
+            mtime_ns = place.stat().st_mtime_ns
+        place.utime(atime_ns, mtime_ns)
     return node, objects.attr(union, node)
 
 
@@ -84,6 +86,9 @@ def _truncate(union: Union, node: Node, place: At, size: int, caller: Caller, ha
 def getxattr(union: Union, node: Node, key: bytes) -> bytes:
     """The value of the users' xattr `key`. Raises OSError: ENODATA, EOPNOTSUPP."""
     _check_key(union, key)
+    if key == privileges.CAPABILITY and isinstance(node, File) and not node.set_id:
+        # known to have none: the kernel asks before each first write and change of owner
+        raise OSError(errno.ENODATA, os.strerror(errno.ENODATA))
     try:
         value = objects.locate(union, node).getxattr(_stored(union, key, errno.ENODATA))
     except OSError as error:

@@ -10,7 +10,8 @@ import os
 import stat
 from collections.abc import Callable
 
-from unionfs.core import checks, copyup, holding, objects, redirect, tree, whiteouts
+from unionfs.core import checks, copyup, holding, objects, privileges, redirect, tree, whiteouts
+from unionfs.core.index import DirIndex
 from unionfs.core.inodes import Dir, File, Handle, Node, UpperPart, kind_of, real_id
 from unionfs.core.model import Caller, StatLike
 from unionfs.core.union import Union
@@ -150,8 +151,7 @@ def _as(union: Union, caller: Caller | None, make: Maker, place: At, directory: 
     if caller is None:
         make(place)
         return
-    with union.creator.acting_as(caller):
-        make(place)
+    union.creator.run_as(caller, lambda: make(place))
     try:
         objects.give_new(union, place, directory, caller)
     except OSError:
@@ -200,10 +200,12 @@ def _new_node(union: Union, parent: Dir, part: UpperPart, name: bytes, st: os.st
     if stat.S_ISDIR(st.st_mode):
         directory = Dir(ino, real, parent, name)
         directory.parts.append(UpperPart(part.layer, directory))
+        directory.index = DirIndex()
         parent.children[name] = directory
         union.inodes.add(directory)
         return directory
     node = File(ino, real, kind_of(st))
+    node.set_id = bool(st.st_mode & privileges.SET_ID)
     union.inodes.add(node)
     holding.add_name(node, parent, name)
     return node

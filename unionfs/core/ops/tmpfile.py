@@ -22,9 +22,8 @@ def tmpfile(union: Union, parent: Node, mode: int, flags: int, caller: Caller) -
     if directory.dead:
         raise checks.no_such_name(directory.name)
     place = At(union.fds.fd(copyup.upper_dir(union, directory)), b".")
-    with union.creator.acting_as(caller):
-        # O_NOFOLLOW, which At adds, means nothing here
-        fd = place.open(flags & _PASSED_ON | os.O_TMPFILE, stat.S_IMODE(mode))
+    how = flags & _PASSED_ON | os.O_TMPFILE  # O_NOFOLLOW, which At adds, means nothing here
+    fd = union.creator.run_as(caller, lambda: place.open(how, stat.S_IMODE(mode)))
     try:
         objects.give_new(union, At(fd), place, caller)
         held = At(fd).open(os.O_PATH)

@@ -47,14 +47,16 @@ def setattr_(mount: Mount, request: Request) -> Steps[Answer]:
         mtime_ns=mtime * _SECOND_NS + mtime_ns if valid & Fattr.MTIME else None,
     )
     handle = mount.union.handles.get(fh) if valid & Fattr.FH else None
-    if change != SetAttr():
-        yield from attrs.setattr(mount.union, node, change, mount.writer(request), handle)
+    found = None
+    if valid & Fattr.CHANGES:
+        found = yield from attrs.setattr(mount.union, node, change, mount.writer(request), handle)
     # Nothing at all to change comes before a write that takes set-id bits or capabilities from a file that is passed
     # through; the latter were removed by name. Kernel: fs/fuse/dir.c:fuse_setattr(), fs/inode.c:__remove_privs().
     kills = not valid or valid & Fattr.KILL_SUIDGID
     if kills and isinstance(node, File) and node.set_id and node.is_upper and (valid or not request.is_privileged()):
         files.drop_set_id(mount.union, node)
-    return mount.replies.attr(*lookup.getattr(mount.union, node, handle))
+        found = None
+    return mount.replies.attr(*(found or lookup.getattr(mount.union, node, handle)))
 
 
 def access(mount: Mount, request: Request) -> Answer:

@@ -97,7 +97,7 @@ class Passthrough:
         """A backing id for the file of `handle`, or 0 if it is to be cached."""
         if not self._enabled or not (handle.is_upper or self._shared):
             return 0
-        device = os.fstat(handle.fd).st_dev
+        device = handle.node.real[0] if handle.is_upper else os.fstat(handle.fd).st_dev
         if device in self._unfit or not (handle.is_upper or _is_on_read_only_mount(handle.fd)):
             return 0
         try:

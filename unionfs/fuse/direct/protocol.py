@@ -136,6 +136,7 @@ class Fattr:
     SIZE = 1 << 3
     ATIME = 1 << 4
     MTIME = 1 << 5
+    CHANGES = MODE | UID | GID | SIZE | ATIME | MTIME
     FH = 1 << 6
     KILL_SUIDGID = 1 << 11  # 7.33
 
