@@ -1,6 +1,8 @@
-"""A process that loads an image, and can kill itself before its N-th change of the disk.
+"""A process that changes a store, and can kill itself before its N-th change of the disk.
 
-    python -m tests.image_store.loader FOLDER LAYOUT [N]
+    python -m tests.image_store.loader load FOLDER LAYOUT [N]      take its image in
+    python -m tests.image_store.loader remove FOLDER NAME [N]      remove an image, and what it alone used
+    python -m tests.image_store.loader churn FOLDER LAYOUT [N]     both in turn, ten times, and look at what is there
 
 Without N it prints how many changes there were: an audit hook hears of each open, rename, link, and so on.
 """
@@ -11,6 +13,7 @@ import sys
 from pathlib import Path
 
 from runtime.image.archive.load import load
+from runtime.image.store import ImageStore
 from tests.image_store.layouts import make_store
 
 CHANGES = frozenset((
@@ -19,7 +22,29 @@ CHANGES = frozenset((
 ))  # fmt: skip
 
 
-def main(folder: str, layout: str, limit: int = -1) -> None:
+def take_in(store: ImageStore, layout: str) -> None:
+    load(store, layout)
+
+
+def remove(store: ImageStore, name: str) -> None:
+    store.remove(store.resolve(name))
+    store.collect(set())
+
+
+def churn(store: ImageStore, layout: str) -> None:
+    for _ in range(10):
+        with store.adding():
+            (image,) = load(store, layout)
+            for directory in store.layers_of(image):
+                assert os.listdir(directory), directory
+        store.remove(image)
+        store.collect(set())
+
+
+VERBS = {"load": take_in, "remove": remove, "churn": churn}
+
+
+def main(verb: str, folder: str, what: str, limit: int = -1) -> None:
     count = 0
 
     def hear(event: str, _: object) -> None:
@@ -31,9 +56,9 @@ def main(folder: str, layout: str, limit: int = -1) -> None:
 
     store = make_store(Path(folder))
     sys.addaudithook(hear)
-    load(store, layout)
+    VERBS[verb](store, what)
     print(count)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], *map(int, sys.argv[3:]))
+    main(sys.argv[1], sys.argv[2], sys.argv[3], *map(int, sys.argv[4:]))

@@ -1,5 +1,6 @@
 """The store on disk: others read it as it lies, processes share it, kills don't hurt it, what nobody uses goes."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -37,8 +38,8 @@ def layers(count: int = 3, files: int = 5) -> list[bytes]:
     ]  # fmt: skip
 
 
-def spawn(folder: Path, layout: Path, *more: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "tests.image_store.loader", str(folder), str(layout), *more]
+def spawn(verb: str, folder: Path, what: Path | str, *more: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "tests.image_store.loader", verb, str(folder), str(what), *more]
     return subprocess.Popen(command, cwd=HOUSE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -190,7 +191,7 @@ def test_processes_load_at_once(tmp_path: Path) -> None:
     """The same layers under different names; none is lost, each layer is unpacked once."""
     shared = layers(4, 30)
     layouts = [make_layout(tmp_path / f"l{n}", shared, name=f"example.org/n{n}:1") for n in range(4)]
-    processes = [spawn(tmp_path, layout) for layout in layouts]
+    processes = [spawn("load", tmp_path, layout) for layout in layouts]
     for process in processes:
         _, errors = process.communicate(timeout=100)
         assert process.returncode == 0, errors
@@ -210,18 +211,56 @@ def test_kills_during_every_step_of_load(tmp_path: Path) -> None:
     other = make_layout(tmp_path / "other", layers(2, 2), name="example.org/other:1")
     probe = tmp_path / "probe"
     probe.mkdir()
-    process = spawn(probe, other)
+    process = spawn("load", probe, other)
     steps = int(process.communicate(timeout=60)[0])
     assert steps > 40
     for step in range(1, steps + 1, max(1, steps // 45)):
-        process = spawn(tmp_path, other, str(step))
+        process = spawn("load", tmp_path, other, str(step))
         process.communicate(timeout=60)
         assert process.returncode == -9
         _check_after_a_kill(store, expected, tmp_path)
-    process = spawn(tmp_path, other)
+    process = spawn("load", tmp_path, other)
     process.communicate(timeout=60)
     assert process.returncode == 0
     assert len(store.layers_of(store.resolve("example.org/other:1"))) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_kills_during_every_step_of_a_removal(tmp_path: Path) -> None:
+    """The image is there, whole, or it is gone; another that shares a layer with it stays as it is."""
+    shared, *own = layers(3, 3)
+    store, finished = load_layers(tmp_path, shared)
+    expected = store.layers_of(finished)
+    other = make_layout(tmp_path / "other", [shared, *own, archive([member("d1/new")])], name="example.org/other:1")
+    (image,) = load(store, str(other))
+    files = [files_below(Path(path)) for path in store.layers_of(image)]
+    for kills in itertools.count():
+        process = spawn("remove", tmp_path, "example.org/other:1", str(1 + 3 * kills))
+        process.communicate(timeout=60)
+        if process.returncode == 0:
+            break
+        assert process.returncode == -9
+        (image,) = load(store, str(other))
+        assert [files_below(Path(path)) for path in store.layers_of(image)] == files
+        _check_after_a_kill(store, expected, tmp_path)
+        load(store, str(other))
+    assert kills > 10
+
+
+def test_processes_load_and_remove_the_same_at_once(tmp_path: Path) -> None:
+    layout = make_layout(tmp_path / "layout", [*layers(2, 3), archive([member("d1/new")])])
+    processes = [spawn("churn", tmp_path, layout) for _ in range(4)]
+    for process in processes:
+        _, errors = process.communicate(timeout=100)
+        assert process.returncode == 0, errors
+    store = make_store(tmp_path)
+    (image,) = load(store, str(layout))
+    assert len(store.layers_of(image)) == 4
+    store.remove(image)
+    store.collect(set())
+    assert os.listdir(tmp_path / "root/layers") == os.listdir(tmp_path / "root/drafts") == []
+    assert os.listdir(tmp_path / "root/partial") == files_below(tmp_path / "root/images/blobs") == []
 
 
 def _check_after_a_kill(store: ImageStore, expected: list[str], folder: Path) -> None:
