@@ -116,7 +116,7 @@ def make_image(
 
     Fields we don't know are kept. Raises ImageError.
     """
-    config = copy.deepcopy(base.config().raw) if base else _new_config(platform or this_machine())
+    config = copy.deepcopy(base.config().raw) if base else new_config(platform or this_machine())
     manifest = base.manifest() if base else None
     docker = manifest is not None and manifest.media_type == DOCKER_MANIFEST
     run = config["config"] = dict(config.get("config") or {})
@@ -126,6 +126,16 @@ def make_image(
     layers: list[Json] = [entry.raw for entry in manifest.layers] if manifest else []
     if layer is not None:
         layers.append({**layer.descriptor.raw, **({"mediaType": f"{DOCKER_LAYER}.gzip"} if docker else {})})
+    return write_image(store, config, layers, reference=reference, docker=docker)
+
+
+def write_image(
+    store: ImageStore, config: Json, layers: Sequence[Json], *, reference: Reference | None = None, docker: bool = False
+) -> Image:
+    """Keep the image of a configuration and the descriptors of its layers (lowest first), which are here.
+
+    Raises Missing, Corrupt.
+    """
     data = to_bytes(config)
     config_digest = store.put_bytes(data)
     document = to_bytes({
@@ -140,7 +150,8 @@ def make_image(
     return store.put_image(reference, describe_document(DOCKER_MANIFEST if docker else OCI_MANIFEST, document))
 
 
-def _new_config(platform: Platform) -> dict[str, Any]:
+def new_config(platform: Platform) -> Json:
+    """The configuration of an image of nothing."""
     config: dict[str, Any] = {"architecture": platform.architecture, "os": platform.os}
     if platform.variant:
         config["variant"] = platform.variant

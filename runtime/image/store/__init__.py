@@ -3,6 +3,7 @@
     ROOT/images/            the layout: oci-layout, index.json, blobs/; skopeo and umoci read it as it lies
     ROOT/layers/            see layers.py
     ROOT/partial/           blobs on their way in
+    ROOT/cache/             which step of a build made which layer, see cache.py
     ROOT/locks/             index: held while index.json changes; use: shared by those who add, alone by who collects
 """
 

@@ -5,7 +5,7 @@ collected while anybody adds (adding()). A killed process leaves at most what co
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import BinaryIO
 
@@ -16,6 +16,7 @@ from runtime.image.media import MOST_DOCUMENT_BYTES, Descriptor, Index, Json, pa
 from runtime.image.reference import Reference, parse_reference
 from runtime.image.store import layout
 from runtime.image.store.blobs import Blobs, BlobWriter
+from runtime.image.store.cache import Cache
 from runtime.image.store.images import Image
 from runtime.image.store.layers import Layers
 from runtime.image.store.locks import locked, locked_if_free
@@ -33,6 +34,8 @@ class ImageStore:
         """The OCI image layout."""
         self.scratch = f"{root}/partial"
         """For files without a name."""
+        self.cache = Cache(f"{root}/cache")
+        """Of builds."""
         self._locks = f"{root}/locks"
         self._blobs = Blobs(f"{self.directory}/blobs", f"{root}/partial")
         self._layers = Layers(f"{root}/layers")
@@ -92,11 +95,13 @@ class ImageStore:
 
     def layers_of(self, image: Image) -> list[str]:
         """The directories of an image's layers, uppermost first, unpacked if they aren't yet."""
-        config = image.config()
-        pairs = list(zip(image.manifest().layers, config.diff_ids, strict=True))
-        for descriptor, diff_id in pairs:
+        return self.stack_of(list(zip(image.manifest().layers, image.config().diff_ids, strict=True)))
+
+    def stack_of(self, layers: Sequence[tuple[Descriptor, Digest]]) -> list[str]:
+        """The same for layers (lowest first, with their diff ids) that no image has yet."""
+        for descriptor, diff_id in layers:
             self.unpack_layer(descriptor, diff_id)
-        return self._layers.stack(config.diff_ids)
+        return self._layers.stack([diff_id for _, diff_id in layers])
 
     def root_of(self, image: Image) -> str:
         """The unpacked layer whose own directory has owner, mode, xattrs and times of the image's root directory.
@@ -155,26 +160,31 @@ class ImageStore:
         digest = str(image.descriptor.digest)
         self._edit(lambda entries: [entry for entry in entries if entry.get("digest") != digest])
 
-    def collect(self, layers_in_use: set[str]) -> int | None:
-        """Remove blobs and layers that neither images nor `layers_in_use` need, and what killed processes left.
+    def collect(self, layers_in_use: set[str], *, clear_cache: bool = False) -> int | None:
+        """Remove what killed processes left, and what neither images, the cache nor `layers_in_use` need.
 
         The bytes freed, packed; None if somebody is adding just now, and nothing was done.
         """
         with locked_if_free(f"{self._locks}/use") as free:
             if not free:
                 return None
+            if clear_cache:
+                self.cache.clear()
             blobs, diff_ids = self._needed()
             freed = sum(self._blobs.delete(digest) for digest in list(self._blobs.all()) if str(digest) not in blobs)
             self._layers.collect(diff_ids, layers_in_use)
             return freed + self._blobs.delete_partials()
 
     def _needed(self) -> tuple[set[str], list[list[Digest]]]:
-        """Digests of the blobs, and diff ids of the layers, of every image; and all that others put into the layout."""
+        """Digests of blobs, diff ids of layers: of images, of the cache, and of what others put into the layout."""
         index = layout.read_index(self.directory)
         blobs = {str(entry.get("digest")) for entry in index.raw["manifests"]}
         diff_ids: list[list[Digest]] = []
         for entry in index.manifests:
             self._keep(entry, blobs, diff_ids)
+        for digest, diff_id in self.cache.layers():
+            blobs.add(str(digest))
+            diff_ids.append([diff_id])
         return blobs, diff_ids
 
     def _keep(self, entry: Descriptor, blobs: set[str], diff_ids: list[list[Digest]]) -> None:

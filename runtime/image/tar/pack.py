@@ -26,17 +26,20 @@ _KINDS = {
 }  # fmt: skip
 _CHUNK_BYTES = 1 << 20
 _ROOT = Caller(0, 0)
-_OF_THIS_MACHINE = (b"security.selinux", b"security.ima", b"security.evm")
+OF_THIS_MACHINE = (b"security.selinux", b"security.ima", b"security.evm")
 """Labels that its policy or its key gave."""
 
 _Write = Callable[[bytes], object]
 
 
-def pack_changes(upper: str, lower: Sequence[str], write: _Write) -> None:
-    """Write the layer that `upper` makes over `lower` (uppermost first). Raises UnionError, OSError."""
+def pack_changes(upper: str, lower: Sequence[str], write: _Write, *, newest_ns: int | None = None) -> None:
+    """Write the layer that `upper` makes over `lower` (uppermost first), no time in it later than `newest_ns`.
+
+    Raises UnionError, OSError.
+    """
     below = [os.fsencode(path) for path in lower]
     found = [(change.path[1:], change.kind == "D") for change in changes(os.fsencode(upper), below, "auto")]
-    _pack([os.fsencode(upper), *below], sorted(found, key=_order), write)
+    _pack([os.fsencode(upper), *below], sorted(found, key=_order), write, newest_ns)
 
 
 def pack_tree(layers: Sequence[str], write: _Write) -> None:
@@ -50,10 +53,12 @@ def _order(change: tuple[bytes, bool]) -> list[tuple[bool, bytes]]:
     return [*((True, part) for part in above.split(b"/") if part), (not is_deleted, name)]
 
 
-def _pack(layers: Sequence[bytes], found: Iterable[tuple[bytes, bool]] | None, write: _Write) -> None:
+def _pack(
+    layers: Sequence[bytes], found: Iterable[tuple[bytes, bool]] | None, write: _Write, newest_ns: int | None = None
+) -> None:
     union = open_union(UnionOptions(lower=tuple(layers), dialect="auto"))
     try:
-        packer = _Packer(union, TarWriter(write))
+        packer = _Packer(union, TarWriter(write), newest_ns)
         for path, is_deleted in packer.everything() if found is None else found:
             packer.add(path, is_deleted)
         packer.close()
@@ -62,7 +67,8 @@ def _pack(layers: Sequence[bytes], found: Iterable[tuple[bytes, bool]] | None, w
 
 
 class _Packer:
-    def __init__(self, union: Union, archive: TarWriter) -> None:
+    def __init__(self, union: Union, archive: TarWriter, newest_ns: int | None) -> None:
+        self._newest_ns = newest_ns
         self._union = union
         self._archive = archive
         self._names: dict[int, bytes] = {}
@@ -123,11 +129,12 @@ class _Packer:
         size = st.st_size if kind == FILE else 0
         mode = stat.S_IMODE(st.st_mode)
         xattrs = self._xattrs(node) if kind != LINK else {}
-        return Member(kind, path, mode, st.st_uid, st.st_gid, size, st.st_mtime_ns, 0, target, device, xattrs, None)
+        mtime_ns = st.st_mtime_ns if self._newest_ns is None else min(st.st_mtime_ns, self._newest_ns)
+        return Member(kind, path, mode, st.st_uid, st.st_gid, size, mtime_ns, 0, target, device, xattrs, None)
 
     def _xattrs(self, node: inodes.Node) -> dict[bytes, bytes]:
         keys = attrs.listxattr(self._union, node)
-        return {key: attrs.getxattr(self._union, node, key) for key in keys if key not in _OF_THIS_MACHINE}
+        return {key: attrs.getxattr(self._union, node, key) for key in keys if key not in OF_THIS_MACHINE}
 
     def _file(self, member: Member, fd: int) -> None:
         """A file that shrinks or grows meanwhile gets the size that it had."""

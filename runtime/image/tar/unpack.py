@@ -70,7 +70,8 @@ class _Unpacker:
         implied = self.directories.implied - self._attributes.keys()
         if b"" not in self._attributes:
             implied.add(b"")
-        return Unpacked(sorted(implied), [(name.path, target.path) for name, target in self._links.items()], count)
+        links = [(name.path, target.path) for name, target in self._links.items()]
+        return Unpacked(sorted(implied), links, count, len(self._whiteouts) + len(self._opaque))
 
     def _member(self, member: Member, archive: TarReader) -> None:
         place = place_of(member.name)

@@ -11,6 +11,8 @@ class Unpacked(NamedTuple):
     links: list[tuple[bytes, bytes]]
     """(name, target) of hard links to files of lower layers."""
     members: int
+    whiteouts: int = 0
+    """Those of directories, which make them opaque, included."""
 
     @property
     def directories(self) -> list[bytes]:

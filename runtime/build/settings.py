@@ -1,0 +1,162 @@
+"""Instructions that only change the image's configuration."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from runtime.build import words
+from runtime.build.dockerfile import Instruction
+from runtime.build.errors import BuildError
+from runtime.image.instructions import merge_env
+
+Json = dict[str, Any]
+Expand = Callable[[str], str]
+
+DEFAULT_SHELL = ["/bin/sh", "-c"]
+_PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/([a-zA-Z]+))?")
+_PROTOCOLS = ("tcp", "udp", "sctp")
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
+_SPAN_NS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+_SIGNAL = re.compile(r"\d{1,2}|(SIG)?[A-Z][A-Z0-9]*([+-]\d+)?")
+_HEALTH = {
+    "interval": "Interval", "timeout": "Timeout", "start-period": "StartPeriod", "start-interval": "StartInterval",
+}
+
+
+def command(instruction: Instruction, run: Json) -> list[str]:
+    """The arguments that CMD, ENTRYPOINT or RUN mean: a JSON array, or a text for the shell."""
+    listed = instruction.json()
+    return listed if listed is not None else [*shell(run), instruction.text]
+
+
+def shell(run: Json) -> list[str]:
+    """What the image's shell is."""
+    return run.get("Shell") or DEFAULT_SHELL
+
+
+def pairs(instruction: Instruction, expand: Expand) -> list[tuple[str, str]]:
+    """KEY=VALUE..., or KEY and a value that is the rest of the line. Raises BuildError."""
+    found = words.split(instruction.text, instruction.escape)
+    if "=" not in found[0]:
+        rest = instruction.text[len(found[0]) :].strip()
+        if not rest:
+            raise BuildError(f"{instruction.keyword} {found[0]}: it has no value")
+        return [(expand(found[0]), expand(rest))]
+    for word in found:
+        if "=" not in word or word.startswith("="):
+            raise BuildError(f"{instruction.keyword}: {word!r} isn't of the form KEY=VALUE")
+    return [(expand(key), expand(value)) for key, _, value in (word.partition("=") for word in found)]
+
+
+def env(run: Json, instruction: Instruction, expand: Expand) -> None:
+    new = [f"{key}={value}" for key, value in pairs(instruction, expand)]
+    run["Env"] = merge_env(run.get("Env") or [], new)
+
+
+def label(run: Json, instruction: Instruction, expand: Expand) -> None:
+    run["Labels"] = {**(run.get("Labels") or {}), **dict(pairs(instruction, expand))}
+
+
+def cmd(run: Json, instruction: Instruction, _expand: Expand) -> None:
+    run["Cmd"] = command(instruction, run) if instruction.text else []
+
+
+def entrypoint(run: Json, instruction: Instruction, _expand: Expand) -> None:
+    run["Entrypoint"] = command(instruction, run) if instruction.text else []
+
+
+def user(run: Json, instruction: Instruction, expand: Expand) -> None:
+    run["User"] = _one(instruction, expand)
+
+
+def stop_signal(run: Json, instruction: Instruction, expand: Expand) -> None:
+    text = _one(instruction, expand)
+    if not _SIGNAL.fullmatch(text):
+        raise BuildError(f"STOPSIGNAL: {text!r} isn't a signal")
+    run["StopSignal"] = text
+
+
+def expose(run: Json, instruction: Instruction, expand: Expand) -> None:
+    ports = [port for word in words.split(instruction.text, instruction.escape) for port in _ports(expand(word))]
+    run["ExposedPorts"] = {**(run.get("ExposedPorts") or {}), **{port: {} for port in ports}}
+
+
+def volume(run: Json, instruction: Instruction, expand: Expand) -> None:
+    paths = [expand(word) for word in instruction.words()]
+    if not paths or not all(paths):
+        raise BuildError("VOLUME: a path is empty")
+    run["Volumes"] = {**(run.get("Volumes") or {}), **{path: {} for path in paths}}
+
+
+def set_shell(run: Json, instruction: Instruction, _expand: Expand) -> None:
+    listed = instruction.json()
+    if not listed:
+        raise BuildError("SHELL takes a JSON array")
+    run["Shell"] = listed
+
+
+def on_build(run: Json, instruction: Instruction, _expand: Expand) -> None:
+    from runtime.build.dockerfile import parse_trigger
+
+    parse_trigger(instruction.text, instruction.escape)
+    run["OnBuild"] = [*(run.get("OnBuild") or []), instruction.text]
+
+
+def healthcheck(run: Json, instruction: Instruction, _expand: Expand) -> None:
+    """Times are kept in nanoseconds, as Docker does."""
+    kind, _, rest = instruction.text.partition(" ")
+    kind = kind.upper()
+    if kind == "NONE" and not rest.strip() and not instruction.flags:
+        run["Healthcheck"] = {"Test": ["NONE"]}
+        return
+    if kind != "CMD" or not rest.strip():
+        raise BuildError("HEALTHCHECK is NONE, or CMD and a command")
+    test = instruction._replace(text=rest.strip())
+    listed = test.json()
+    health: Json = {"Test": ["CMD-SHELL", test.text] if listed is None else ["CMD", *listed]}
+    for flag, key in _HEALTH.items():
+        if text := instruction.flag(flag):
+            health[key] = _span_ns(text, flag)
+    if text := instruction.flag("retries"):
+        if not text.isdigit():
+            raise BuildError(f"HEALTHCHECK: --retries={text} isn't a number")
+        health["Retries"] = int(text)
+    run["Healthcheck"] = health
+
+
+SETTINGS: dict[str, Callable[[Json, Instruction, Expand], None]] = {
+    "CMD": cmd,
+    "ENTRYPOINT": entrypoint,
+    "ENV": env,
+    "EXPOSE": expose,
+    "HEALTHCHECK": healthcheck,
+    "LABEL": label,
+    "ONBUILD": on_build,
+    "SHELL": set_shell,
+    "STOPSIGNAL": stop_signal,
+    "USER": user,
+    "VOLUME": volume,
+}
+
+
+def _one(instruction: Instruction, expand: Expand) -> str:
+    text = expand(instruction.text)
+    if not text.strip():
+        raise BuildError(f"{instruction.keyword}: {instruction.text!r} is empty")
+    return text.strip()
+
+
+def _ports(text: str) -> list[str]:
+    found = _PORT.fullmatch(text)
+    first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+    protocol = (found[3] or "tcp").lower() if found else ""
+    if not 0 < first <= last <= 65535 or protocol not in _PROTOCOLS:
+        raise BuildError(f"EXPOSE: {text!r} isn't a port, as in 80, 53/udp or 8000-8010/tcp")
+    return [f"{port}/{protocol}" for port in range(first, last + 1)]
+
+
+def _span_ns(text: str, flag: str) -> int:
+    parts = _SPAN.findall(text)
+    if "".join(number + unit for number, unit in parts) != text:
+        raise BuildError(f"HEALTHCHECK: --{flag}={text} isn't a span of time, as in 30s or 1m30s")
+    return sum(int(float(number) * _SPAN_NS[unit]) for number, unit in parts)
