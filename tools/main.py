@@ -40,6 +40,7 @@ VERBS = {
     "logs": Verb("runtime.cli.logs", "logs", "show what a container's command wrote"),
     "events": Verb("runtime.cli.logs", "events", "show what happened to containers"),
     "ps": Verb("runtime.cli.listing", "ps", "list containers"),
+    "cp": Verb("runtime.cli.copies", "cp", "copy files into and out of containers"),
     "rename": Verb("runtime.cli.lifecycle", "rename", "give a container another name"),
     "rm": Verb("runtime.cli.lifecycle", "rm", "remove containers"),
     "top": Verb("runtime.cli.containers", "top", "list the processes of a container"),

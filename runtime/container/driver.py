@@ -5,7 +5,7 @@ It is forked before the container's first process and imports what it needs afte
 
 import gc
 import os
-from typing import NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from runtime.container import signals
 from runtime.container.config import Config
@@ -16,6 +16,9 @@ from runtime.container.trace import kept, mark
 from runtime.errors import FAILURE, describe
 from unionfs.linux import process
 from unionfs.linux.descriptors import close_all_but
+
+if TYPE_CHECKING:
+    from unionfs.core.union import Union
 
 
 class DriverJob(NamedTuple):
@@ -59,16 +62,27 @@ def _serve_or_report(job: DriverJob) -> int:
 
 def _serve(job: DriverJob) -> None:
     gc.disable()  # nothing that is imported becomes garbage: 5 ms
-    from unionfs.core.opening import open_union
-    from unionfs.core.options import UnionOptions
+    from unionfs.core import opening  # noqa: F401  which open_root() needs
     from unionfs.fuse.serve import serve
 
     gc.freeze()
     gc.enable()
     mark("driver's modules imported")
-    container, config = job.container, job.config
+    union = open_root(job.container, job.config)
+    if os.read(job.mounted, 1) and os.getppid() == job.monitor:
+        os.close(job.mounted)
+        mark("driver serves")
+        serve(union, job.device)
+    union.close()
+
+
+def open_root(container: Container, config: Config) -> "Union":
+    """The union that is a container's root filesystem. Raises UnionError, OSError."""
+    from unionfs.core.opening import open_union
+    from unionfs.core.options import UnionOptions
+
     layers = [*config.layers, skeleton(container.places)]
-    union = open_union(
+    return open_union(
         UnionOptions(
             lower=tuple(map(os.fsencode, layers)),
             upper=os.fsencode(container.upper),
@@ -78,11 +92,6 @@ def _serve(job: DriverJob) -> None:
             allow_nested=config.nested,
         )
     )
-    if os.read(job.mounted, 1) and os.getppid() == job.monitor:
-        os.close(job.mounted)
-        mark("driver serves")
-        serve(union, job.device)
-    union.close()
 
 
 def _report(job: DriverJob, error: Exception) -> None:

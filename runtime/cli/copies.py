@@ -1,0 +1,185 @@
+"""The verb `cp`."""
+
+import os
+import stat
+import sys
+import threading
+from collections.abc import Callable
+from typing import NamedTuple
+
+from runtime.cli.options import HELP, Option, parse, usage
+from runtime.cli.run import open_store
+from runtime.container import copy
+from runtime.container.roots import open_root
+from runtime.container.store import Store
+from runtime.errors import Refusal, UsageError, describe
+from runtime.image.errors import Corrupt
+from runtime.places import Places
+
+_CP = (
+    Option("archive", "keep owner and group", "a"),
+    Option("follow-link", "follow a symlink that SRC is", "L"),
+    Option("quiet", "accepted for Docker's sake", "q"),
+)
+_CHUNK_BYTES = 1 << 18
+_OPENED = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+class _Place(NamedTuple):
+    """Where to write: a directory opener, and what the source is called there (empty: its content goes there)."""
+
+    opener: copy.Opener
+    name: bytes
+
+
+def cp(arguments: list[str], places: Places) -> int:
+    """`pyunion cp`. Raises Refusal."""
+    options = parse(arguments, _CP, anywhere=True)
+    if options.on(HELP.name):
+        about = "Copy files between a container and this machine; - is a tar archive on standard input or output."
+        lines = ("CONTAINER:SRC DST|-", "SRC|- CONTAINER:DST")
+        print(usage("\n       ".join(f"pyunion cp [OPTIONS] {line}" for line in lines), about, _CP))
+        return 0
+    if len(options.words) != 2:
+        raise UsageError("it takes a source and a destination")
+    source, target = map(_split, options.words)
+    if bool(source[0]) == bool(target[0]):
+        raise UsageError("exactly one of the two is CONTAINER:PATH")
+    store = open_store(places)
+    archive, follow = options.on("archive"), options.on("follow-link")
+    try:
+        if source[0]:
+            _out(store, *source, target[1], archive=archive, follow=follow)
+        else:
+            _in(store, source[1], *target, archive=archive, follow=follow)
+    except Corrupt as error:
+        raise Refusal(str(error), status=1) from None
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise Refusal(describe(error), status=1) from None
+    return 0
+
+
+def _split(text: str) -> tuple[str, str]:
+    """Container and path; no container if it is a path of this machine."""
+    name, colon, path = text.partition(":")
+    if not colon or "/" in name or name in ("", "."):
+        return "", text
+    return name, path
+
+
+def _out(store: Store, name: str, path: str, target: str, *, archive: bool, follow: bool) -> None:
+    with open_root(store, store.find(name)) as root:
+        source = copy.resolve(root, _clean(path), follow=follow or path.endswith("/"))
+        try:
+            if target == "-":
+                if os.isatty(1):
+                    raise UsageError("an archive isn't written to a terminal: redirect it")
+                copy.pack(source, _name(path), sys.stdout.buffer.write)
+                sys.stdout.buffer.flush()
+                return
+            is_directory = stat.S_ISDIR(os.fstat(source).st_mode)
+            opened, place = _here(target, path, is_directory)
+            owner = None if archive else (os.geteuid(), os.getegid())
+            try:
+                _carry(source, path, place, owner)
+            finally:
+                os.close(opened)
+        finally:
+            os.close(source)
+
+
+def _here(target: str, path: str, is_directory: bool) -> tuple[int, _Place]:
+    """The directory of this machine to write to, which is open, and the name in it."""
+    if os.path.isdir(target):
+        opened = os.open(target, _OPENED)
+        return opened, _Place(copy.below(opened), b"" if path.endswith("/.") else _name(path))
+    if target.endswith("/") and not is_directory:
+        raise Refusal(f"no such directory: {target}", status=1)
+    above, name = os.path.split(target.rstrip("/"))
+    if is_directory and os.path.lexists(target):
+        raise Refusal(f"cannot copy a directory over the file {target}", status=1)
+    opened = os.open(above or ".", _OPENED)
+    return opened, _Place(copy.below(opened), os.fsencode(name))
+
+
+def _in(store: Store, path: str, name: str, target: str, *, archive: bool, follow: bool) -> None:
+    with open_root(store, store.find(name)) as root:
+        if path == "-":
+            if not _is_directory(root, target):
+                raise Refusal(f"destination {name}:{target} must be a directory", status=1)
+            copy.unpack(lambda: os.read(0, _CHUNK_BYTES), copy.inside(root, _clean(target)), None)
+            return
+        flags = os.O_PATH | os.O_CLOEXEC | (0 if follow or path.endswith("/") else os.O_NOFOLLOW)
+        source = os.open(path, flags)
+        try:
+            place = _there(root, path, target, stat.S_ISDIR(os.fstat(source).st_mode))
+            _carry(source, path, place, None if archive else (0, 0))
+        finally:
+            os.close(source)
+
+
+def _there(root: int, path: str, target: str, is_directory: bool) -> _Place:
+    """The same in a container."""
+    if _is_directory(root, target):
+        return _Place(copy.inside(root, _clean(target)), b"" if path.endswith("/.") else _name(path))
+    above, last = os.path.split(target.rstrip("/"))
+    if not _is_directory(root, above) or (target.endswith("/") and not is_directory):
+        raise Refusal(f"no such directory in the container: {above if above else target}", status=1)
+    return _Place(copy.inside(root, _clean(above)), os.fsencode(last))
+
+
+def _is_directory(root: int, path: str) -> bool:
+    try:
+        fd = copy.resolve(root, _clean(path), follow=True)
+    except FileNotFoundError:
+        return False
+    try:
+        return stat.S_ISDIR(os.fstat(fd).st_mode)
+    finally:
+        os.close(fd)
+
+
+def _carry(source: int, path: str, place: _Place, owner: tuple[int, int] | None) -> None:
+    """Pack in a thread, unpack here: nothing is held but what a pipe holds."""
+    reading, writing = os.pipe()
+    errors: list[Exception] = []
+    top = b"top"
+
+    def produce() -> None:
+        try:
+            with open(writing, "wb") as file:
+                copy.pack(source, top, file.write)
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=produce, daemon=True)
+    thread.start()
+    try:
+        copy.unpack(_reader(reading, errors), place.opener, owner, (top, place.name))
+    finally:
+        os.close(reading)
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+def _reader(fd: int, errors: list[Exception]) -> Callable[[], bytes]:
+    def read() -> bytes:
+        data = os.read(fd, _CHUNK_BYTES)
+        if not data and errors:
+            raise errors[0]
+        return data
+
+    return read
+
+
+def _clean(path: str) -> bytes:
+    """Absolute, as a container's paths are."""
+    return os.fsencode("/" + path.lstrip("/"))
+
+
+def _name(path: str) -> bytes:
+    """What a source is called in an archive."""
+    return os.fsencode(os.path.basename(os.path.normpath(path).rstrip("/"))) or b"."
