@@ -1,6 +1,8 @@
 """Fixtures for all tests; what they hand out is described in tests/support."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 from tests.support import lesser_fuse, needs
 from tests.support.debian import BuildError
 from tests.support.image import Image, debian_image
-from tests.support.mounts import MountFactory, mount_overlay, mount_union
+from tests.support.mounts import MountFactory, is_mount_point, mount_overlay, mount_union
 from unionfs.linux import mounts, process
 
 
@@ -39,6 +41,16 @@ def _is_refused(item: pytest.Item) -> bool:
 def needs_root() -> None:
     """Skip unless root; written as the mark `needs.root`."""
     needs.superuser()
+
+
+@pytest.fixture
+def public_path() -> Iterator[Path]:
+    """A temporary directory that every user may enter, as pytest's own isn't."""
+    path = Path(tempfile.mkdtemp(prefix="pyunion-test-", dir="/var/tmp"))
+    path.chmod(0o755)
+    yield path
+    assert not any(is_mount_point(child) for child in path.iterdir()), "left mounted"
+    shutil.rmtree(path)
 
 
 @pytest.fixture

@@ -2,10 +2,8 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -80,16 +78,6 @@ def make_union(public_path: Path, union_mount: MountFactory) -> MakeUnion:
         return Union(mounted, lower, upper)
 
     return make
-
-
-@pytest.fixture
-def public_path() -> Iterator[Path]:
-    """A temporary directory that every user may enter, as pytest's own isn't."""
-    path = Path(tempfile.mkdtemp(prefix="pyunion-test-", dir="/var/tmp"))
-    path.chmod(0o755)
-    yield path
-    assert not any(is_mount_point(child) for child in path.iterdir()), "left mounted"
-    shutil.rmtree(path)
 
 
 def as_user(uid: int, script: str, *arguments: object, gid: int | None = None, groups: tuple[int, ...] = ()) -> str:

@@ -322,8 +322,8 @@ ACTIONS = [
 STEPS = 50
 PLACES = 60
 """Directories of one mount, each with files of its own for two hands at once."""
-MOUNTS = (int(os.environ.get("PYUNION_FUZZ_EXAMPLES", 30)) + 4) // 5
-"""With two sequences in each place and three ways to mount, two thousand, and 36,000 of 500 examples."""
+MOUNTS = (int(os.environ.get("PYUNION_FUZZ_EXAMPLES", 30)) + 9) // 10
+"""With two sequences in each place and three ways to mount, a thousand, and 18,000 of 500 examples."""
 
 
 @pytest.mark.slow
