@@ -234,7 +234,7 @@ def _disconnect(options: Parsed, store: Store, networks: Networks) -> int:
     config = container.config()
     left = [other for other in read(config).attachments if other.network != one.name]
     if _runs(container):
-        attach.disconnect(networks.places, container.id, config.name, one)
+        attach.disconnect(networks.places, container.id, config.name, one, container.state()["pid"])
     elif len(left) == len(read(config).attachments):
         raise Refusal(f"container {config.name} is not on network {one.name}", status=1)
     _keep(container, left)

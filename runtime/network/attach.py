@@ -128,8 +128,11 @@ def connect(places: Places, identity: str, name: str, wish: Attachment, pid: int
         _apply_rules(store, lock)
 
 
-def disconnect(places: Places, identity: str, name: str, network: Network) -> None:
-    """Take a running container off a network. Raises Refusal if it isn't on it."""
+def disconnect(places: Places, identity: str, name: str, network: Network, pid: int) -> None:
+    """Take a running container, whose first process is `pid`, off a network. Raises Refusal if it isn't on it.
+
+    If its way out led there, it leads through another of its networks from then on.
+    """
     store = Networks(places)
     with store.locked() as lock, Netlink() as netlink:
         own = members.read(places, identity)
@@ -137,5 +140,9 @@ def disconnect(places: Places, identity: str, name: str, network: Network) -> No
         if own is None or not left:
             raise Refusal(f"container {name} is not on network {network.name}", status=1)
         bridge.unplug(netlink, left[0])
-        members.write(places, identity, own._replace(endpoints=[one for one in own.endpoints if one not in left]))
+        rest = own._replace(endpoints=[one for one in own.endpoints if one not in left])
+        way_out = rest.published()
+        if way_out is not None and own.published() in left:
+            bridge.lead_out(way_out, pid)
+        members.write(places, identity, rest)
         bridge.remove_unused(store, netlink, _apply_rules(store, lock))

@@ -48,7 +48,14 @@ def plug_in(netlink: Netlink, network: Network, endpoint: Endpoint, pid: int, de
         for address in endpoint.addresses:
             links.add_address(there, endpoint.interface, ip_interface(address))
         links.bring_up(there, endpoint.interface)
-        for gateway in endpoint.gateways if default_route else ():
+    if default_route:
+        lead_out(endpoint, pid)
+
+
+def lead_out(endpoint: Endpoint, pid: int) -> None:
+    """Send what isn't for neighbours through this endpoint's gateways, if it has any."""
+    with namespace.netlink_of(pid) as there:
+        for gateway in endpoint.gateways:
             links.add_default_route(there, endpoint.interface, gateway)
 
 

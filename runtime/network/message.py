@@ -11,7 +11,6 @@ AAAA = 28
 _IN = 1
 NO_ERROR = 0
 SERVER_FAILURE = 2
-NOT_IMPLEMENTED = 4
 REFUSED = 5
 _RESPONSE = 0x8000
 _OPCODE = 0x7800
@@ -60,8 +59,9 @@ def parse(data: bytes) -> Question | None:
 
 
 def answer(question: Question, code: int, records: Sequence[bytes] = ()) -> bytes:
-    """An answer with these records' data, all of the kind asked for."""
-    flags = _RESPONSE | _AVAILABLE | (_AUTHORITATIVE if records else 0) | question.flags & (_DESIRED | _OPCODE) | code
+    """An answer with these records' data, all of the kind asked for; without an error it is from who must know."""
+    own = _AUTHORITATIVE if code == NO_ERROR else 0
+    flags = _RESPONSE | _AVAILABLE | own | question.flags & (_DESIRED | _OPCODE) | code
     body = b"".join(
         struct.pack("!HHHIH", 0xC00C, question.kind, _IN, _TTL_S, len(record)) + record for record in records
     )
