@@ -88,6 +88,10 @@ def parse_device(text: str) -> DeviceNode:
     return DeviceNode(os.path.normpath(target), status.st_mode, (status.st_uid, status.st_gid), status.st_rdev, access)
 
 
+_TERMINALS = (4, 5)
+"""Major numbers of consoles and of what stands for a process's own terminal."""
+
+
 def all_below(directory: str = "/dev") -> list[DeviceNode]:
     """Every device that this machine has there, terminals left out."""
     found = []
@@ -99,7 +103,8 @@ def all_below(directory: str = "/dev") -> list[DeviceNode]:
                 status = os.lstat(path)
             except FileNotFoundError:
                 continue
-            if stat.S_ISBLK(status.st_mode) or stat.S_ISCHR(status.st_mode):
+            plain = stat.S_ISCHR(status.st_mode) and os.major(status.st_rdev) not in _TERMINALS
+            if plain or stat.S_ISBLK(status.st_mode):
                 owner = (status.st_uid, status.st_gid)
                 found.append(DeviceNode(path, status.st_mode, owner, status.st_rdev, "rwm"))
     return found

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from runtime.container import console, control, driver, network, signals
 from runtime.container.config import Config
 from runtime.container.driver import DriverJob
+from runtime.container.events import emit
 from runtime.container.hub import Hub
 from runtime.container.progress import Failure, Progress
 from runtime.container.record import Container
@@ -51,12 +52,6 @@ class Life:
         self._size: tuple[int, int] | None = None
         self._status: int | None = None
         self._cancelled: int | None = None
-        self._oom_killed = False
-
-    @property
-    def oom_killed(self) -> bool:
-        """Whether a process of it was ended because its memory was used up."""
-        return self._oom_killed
 
     @property
     def started(self) -> bool:
@@ -159,7 +154,7 @@ class Life:
     def _record_creation(self) -> None:
         if not self._container.exists():
             self._container.write_config(self._config)
-        self._container.write_state(pid=self._init, pid_ticks=process.start_ticks(self._init))
+        self._container.write_state(pid=self._init, pid_ticks=process.start_ticks(self._init), oom_killed=False)
         if not network.is_ours(self._config):
             self._let_go()
 
@@ -253,7 +248,9 @@ class Life:
 
     def _take_down(self) -> None:
         if self._group is not None:
-            self._oom_killed = self._group.oom_killed()
+            if self._group.oom_killed():
+                self._container.write_state(oom_killed=True)
+                emit(self._container, self._config, "oom")
             self._group.remove()
         self._hub.end()
         if self._reader >= 0:

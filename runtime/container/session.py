@@ -167,10 +167,8 @@ class _Ear:
     def _listen(self) -> None:
         try:
             message = os.read(self._fd, control.MOST_BYTES)
-        except BlockingIOError:
-            return
-        except ConnectionResetError:
-            message = b""
+        except (BlockingIOError, ConnectionResetError):
+            return  # reset: it left without having read all of ours; said once, before what it said last
         self._session.hear(message)
 
 

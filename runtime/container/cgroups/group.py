@@ -67,8 +67,12 @@ class Group:
         self._freeze(True)
 
     def thaw(self) -> None:
-        """Have all processes go on."""
-        self._freeze(False)
+        """Have all processes go on; if they have ended meanwhile, that is well, too."""
+        try:
+            self._freeze(False)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENODEV):
+                raise
 
     def _freeze(self, frozen: bool) -> None:
         part = self._part("freezer")

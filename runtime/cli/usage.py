@@ -1,0 +1,159 @@
+"""The verbs about what containers may use and do use: `update` and `stats`."""
+
+import os
+import sys
+import time
+from typing import Any
+
+from runtime.cli.flags.limits import parse_limits
+from runtime.cli.flags.tables import UPDATE
+from runtime.cli.options import HELP, Option, parse, usage
+from runtime.cli.run import each, open_store
+from runtime.cli.tables import print_rows, size_text
+from runtime.container import cgroups
+from runtime.container.limits import from_json, to_json
+from runtime.container.record import SHORT_ID, Container
+from runtime.container.store import Store
+from runtime.errors import Refusal, UsageError
+from runtime.places import Places
+
+_STATS = (
+    Option("format", "table of a template's fields, a template for each, or json", "", "TEMPLATE"),
+    Option("no-stream", "show it once; processor time is that since the start then"),
+    Option("no-trunc", "show whole ids"),
+)
+_COLUMNS = (
+    ("CONTAINER ID", "Container"),
+    ("NAME", "Name"),
+    ("CPU %", "CPUPerc"),
+    ("MEM USAGE / LIMIT", "MemUsage"),
+    ("MEM %", "MemPerc"),
+    ("NET I/O", "NetIO"),
+    ("BLOCK I/O", "BlockIO"),
+    ("PIDS", "PIDs"),
+)
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+_INTERVAL_S = 1
+_HOME_AND_CLEAR = "\033[H\033[J"
+_UNLIMITED = 1 << 60
+"""What version 1 says of a group without a limit is about the largest number there is."""
+
+
+def update(arguments: list[str], places: Places) -> int:
+    """`pyunion update`: 1 if a container couldn't be changed. Raises UsageError."""
+    options = parse(arguments, UPDATE, anywhere=True)
+    if options.on(HELP.name):
+        about = "Change the limits of containers, at once if they run."
+        print(usage("pyunion update [OPTIONS] CONTAINER [CONTAINER...]", about, UPDATE))
+        return 0
+    if not options.words:
+        raise UsageError("it takes at least one container")
+    parse_limits(options)  # what makes no sense is said before anything is changed
+    store = open_store(places)
+
+    def change(name: str) -> None:
+        container = store.find(name)
+        config = container.config()
+        limits = parse_limits(options, from_json(config.limits))
+        if _runs(container):
+            cgroups.find(container.id, config.limits).update(limits)
+        container.write_config(config._replace(limits={**config.limits, **to_json(limits)}))
+
+    return each("update", options.words, change)
+
+
+def stats(arguments: list[str], places: Places) -> int:
+    """`pyunion stats`. Raises Refusal."""
+    options = parse(arguments, _STATS, anywhere=True)
+    if options.on(HELP.name):
+        about = "Show what running containers use: all of them, or those named."
+        print(usage("pyunion stats [OPTIONS] [CONTAINER...]", about, _STATS))
+        return 0
+    store = open_store(places)
+    named = [store.find(name) for name in options.words]
+    for container in named:
+        if not _runs(container):
+            raise Refusal(f"container {container.config().name} is not running", status=1)
+    before: dict[str, _Sample] = {}
+    while True:
+        rows, before = _rows(named or _running(store), before, options.on("no-trunc"))
+        if not options.on("no-stream") and sys.stdout.isatty():
+            print(_HOME_AND_CLEAR, end="")
+        print_rows(rows, _COLUMNS, options.one("format"), fields=("ID",))
+        if options.on("no-stream"):
+            return 0
+        sys.stdout.flush()
+        time.sleep(_INTERVAL_S)
+
+
+class _Sample:
+    """What a container has used until now."""
+
+    def __init__(self, container: Container) -> None:
+        state = container.state()
+        config = container.config()
+        self.name = config.name
+        self.used = cgroups.find(container.id, config.limits).stats()
+        self.moment_s = time.time()
+        self.started_s = float(state["started_s"])
+        self.traffic = _traffic(state["pid"]) if config.network != "host" else (0, 0)
+
+    def load(self, before: "_Sample | None") -> float:
+        """Processors in use, on average since `before` or the start; 1.0 is one all the time."""
+        since, used = (before.moment_s, before.used["cpu_ns"]) if before else (self.started_s, 0)
+        return (self.used["cpu_ns"] - used) / 1e9 / max(self.moment_s - since, 0.001)
+
+
+def _rows(
+    containers: list[Container], before: dict[str, _Sample], whole: bool
+) -> tuple[list[dict[str, Any]], dict[str, _Sample]]:
+    samples = {}
+    for container in containers:
+        try:
+            samples[container.id] = _Sample(container)
+        except OSError:  # ENOENT, ENODEV, ESRCH: it ended meanwhile
+            continue
+    rows = [_row(identity, sample, before.get(identity), whole) for identity, sample in samples.items()]
+    return rows, samples
+
+
+def _row(identity: str, sample: _Sample, before: _Sample | None, whole: bool) -> dict[str, Any]:
+    used = sample.used
+    limit = used["memory_limit"]
+    most = limit if 0 < limit < _UNLIMITED else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    received, sent = sample.traffic
+    return {
+        "Container": identity if whole else identity[:SHORT_ID],
+        "ID": identity,
+        "Name": sample.name,
+        "CPUPerc": f"{sample.load(before):.2%}",
+        "MemUsage": f"{_binary(used['memory'])} / {_binary(most)}",
+        "MemPerc": f"{used['memory'] / most:.2%}",
+        "NetIO": f"{size_text(received)} / {size_text(sent)}",
+        "BlockIO": f"{size_text(used['read_bytes'])} / {size_text(used['written_bytes'])}",
+        "PIDs": used["pids"],
+    }
+
+
+def _binary(size: int) -> str:
+    """A size in the units in which memory is limited: 64m shows as 64MiB."""
+    amount, power = float(size), 0
+    while amount >= 1024:
+        amount, power = amount / 1024, power + 1
+    return f"{amount:.4g}{_UNITS[power]}"
+
+
+def _traffic(pid: int) -> tuple[int, int]:
+    """Bytes that all interfaces of a container's network have received and sent."""
+    from runtime.network.namespace import counters
+
+    found = counters(pid).values()
+    return sum(one.rx_bytes for one in found), sum(one.tx_bytes for one in found)
+
+
+def _runs(container: Container) -> bool:
+    return bool(container.state()["status"] == "running")
+
+
+def _running(store: Store) -> list[Container]:
+    return [container for container in store.all() if _runs(container)]

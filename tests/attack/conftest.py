@@ -1,0 +1,48 @@
+"""Attacks, tried from inside real containers. docs/security.md says which test is about which."""
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Pyunion, busybox, layer, pyunion, wait_for
+
+__all__ = ["Pyunion", "busybox", "inside", "layer", "pyunion", "tree_hash", "wait_for"]
+
+PYTHON = str(Path(sys.executable).resolve())
+
+
+@pytest.fixture
+def inside(pyunion: Pyunion) -> Callable[..., str]:
+    """Run a program of Python in a container on this machine's own root: what it prints, errors included."""
+
+    def run(program: str, *options: str) -> str:
+        result = pyunion("run", "--rm", "--host", *options, PYTHON, "-I", "-S", "-c", program)
+        return result.stdout + result.stderr
+
+    return run
+
+
+CALL = """
+import ctypes, errno
+libc = ctypes.CDLL(None, use_errno=True)
+libc.syscall.restype = ctypes.c_long
+def call(number, *arguments):
+    result = libc.syscall(number, *(ctypes.c_long(argument) for argument in arguments))
+    return errno.errorcode[ctypes.get_errno()] if result < 0 else 'done'
+"""
+"""For programs that make system calls by number (those of x86-64)."""
+
+
+def tree_hash(*tops: Path) -> str:
+    """All names, modes, links and contents below `tops`."""
+    digest = hashlib.sha256()
+    for top in tops:
+        for path in sorted([top, *top.rglob("*")]):
+            status = path.lstat()
+            content = os.readlink(path).encode() if path.is_symlink() else path.read_bytes() if path.is_file() else b""
+            digest.update(f"{path} {status.st_mode} {status.st_uid} {len(content)}\n".encode() + content)
+    return digest.hexdigest()

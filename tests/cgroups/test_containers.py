@@ -1,0 +1,102 @@
+"""Limits of containers as a user gives, changes and sees them."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from runtime.container.cgroups import hierarchies
+from tests.cgroups.conftest import Pyunion
+from tests.support import needs
+
+pytestmark = needs.root
+
+
+def need(controller: str) -> None:
+    if not any(controller in hierarchy.controllers for hierarchy in hierarchies.find()):
+        needs.missing(f"no control groups with {controller}")
+
+
+@contextmanager
+def running(pyunion: Pyunion, *options: str) -> Iterator[str]:
+    """A container in the background."""
+    started = pyunion("run", "-d", *options, "--rootfs", pyunion.rootfs, "sleep", "1000")
+    assert started.stderr == ""
+    name = started.stdout.strip()
+    yield name
+    pyunion("rm", "-f", name)
+
+
+def state(pyunion: Pyunion, name: str) -> dict[str, object]:
+    (found,) = json.loads(pyunion("inspect", name).stdout)
+    return dict(found["State"])
+
+
+def test_a_container_that_ran_out_of_memory_says_so(pyunion: Pyunion) -> None:
+    need("memory")
+    result = pyunion("run", "--name", "big", "-m", "16m", "--rootfs", pyunion.rootfs, "tail", "/dev/zero")
+    assert result.returncode == 137
+    assert state(pyunion, "big")["OOMKilled"] is True
+
+
+def test_one_that_was_killed_otherwise_does_not(pyunion: Pyunion) -> None:
+    assert pyunion("run", "--name", "self", "--rootfs", pyunion.rootfs, "sh", "-c", "kill -9 $$").returncode == 137
+    assert state(pyunion, "self")["OOMKilled"] is False
+
+
+def test_the_usage_of_a_container(pyunion: Pyunion) -> None:
+    need("memory")
+    with running(pyunion, "-m", "64m", "--name", "used"):
+        line = pyunion("stats", "--no-stream", "--format", "{{.Name}} {{.MemUsage}} {{.PIDs}}").stdout
+    name, used, slash, limit, pids = line.split()
+    assert (name, slash, limit, pids) == ("used", "/", "64MiB", "2")
+    assert used.endswith("MiB")
+
+
+def test_limits_can_be_changed_and_stay_so(pyunion: Pyunion) -> None:
+    need("memory")
+    show = ("stats", "--no-stream", "--format", "{{.MemUsage}}")
+    with running(pyunion, "-m", "64m") as name:
+        assert pyunion("update", "-m", "256m", "--memory-swap", "256m", "--pids-limit", "50", name).stderr == ""
+        assert pyunion(*show).stdout.endswith("/ 256MiB\n")
+        pyunion("stop", "-t", "0", name)
+        pyunion("start", name)
+        assert pyunion(*show).stdout.endswith("/ 256MiB\n")
+
+
+def test_a_change_that_makes_no_sense_changes_nothing(pyunion: Pyunion) -> None:
+    with running(pyunion) as name:
+        result = pyunion("update", "--cpus", "9999", name)
+        assert "--cpus: it is a number from 0.01" in result.stderr
+        assert "unknown flag: --cpu-speed" in pyunion("update", "--cpu-speed", "1", name).stderr
+        assert pyunion("update", "-m", "64m", "absent").returncode == 1
+
+
+def test_usage_of_one_that_does_not_run_is_refused(pyunion: Pyunion) -> None:
+    pyunion("create", "--name", "still", "--rootfs", pyunion.rootfs, "true")
+    assert "container still is not running" in pyunion("stats", "--no-stream", "still").stderr
+
+
+def test_a_paused_container_can_be_killed(pyunion: Pyunion) -> None:
+    with running(pyunion) as name:
+        assert pyunion("pause", name).stderr == ""
+        assert state(pyunion, name)["Paused"] is True
+        assert pyunion("kill", name).stderr == ""
+        assert state(pyunion, name)["Running"] is False
+
+
+def test_a_limit_that_cannot_be_had_is_refused_and_nothing_is_left(pyunion: Pyunion) -> None:
+    need("cpuset")
+    result = pyunion.run("--cpuset-cpus", "4000", "true")
+    complaint = "pyunion run: --cpuset-cpus: cpuset.cpus doesn't take '4000': Numerical result out of range\n"
+    assert (result.returncode, result.stdout, result.stderr) == (125, "", complaint)
+
+
+def test_best_effort_runs_without_what_cannot_be_had(pyunion: Pyunion) -> None:
+    assert pyunion.output("--cgroups", "best-effort", "--cpuset-cpus", "4000", "echo", "runs") == "runs\n"
+
+
+def test_without_control_groups_a_container_is_in_none_of_ours(pyunion: Pyunion) -> None:
+    assert pyunion.sh("cat /proc/self/cgroup", "--cgroups", "disabled", "--cgroupns", "host") == Path(
+        "/proc/self/cgroup"
+    ).read_text()
