@@ -210,9 +210,12 @@ class Misbehaving(ThreadingHTTPServer):
         """The requests of a method whose path `pattern` finds."""
         return [request for request in self.requests if request.method == method and re.search(pattern, request.path)]
 
-    def secure(self, certificate: Path, key: Path) -> None:
-        """Speak TLS."""
+    def secure(self, certificate: Path, key: Path, users: Path | None = None) -> None:
+        """Speak TLS; with `users`, only with who has one of these certificates."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        if users is not None:
+            context.load_verify_locations(users)
+            context.verify_mode = ssl.CERT_REQUIRED
         context.load_cert_chain(certificate, key)
         self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
 

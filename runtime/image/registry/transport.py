@@ -5,6 +5,7 @@ to http, unless the user marked the very host as insecure; http is spoken only t
 """
 
 import random
+import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
@@ -18,6 +19,8 @@ from runtime.image.registry.configuration import Configuration, Endpoint, is_loo
 from runtime.image.registry.errors import Mismatch, NoConnection, NoTls, RegistryError, Unreachable
 from runtime.image.registry.trust import make_context
 
+_OURS_IS_REFUSED = re.compile(r"ALERT_(?:\w*CERTIFICATE\w*|UNKNOWN_CA)")
+"""What the other side of TLS says of the certificate that we showed, or didn't."""
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
 _MOST_REDIRECTS = 5
@@ -149,6 +152,11 @@ class Transport:
 
     def _unreachable(self, host: str, error: Exception) -> RegistryError:
         text = reason(error)
+        if _OURS_IS_REFUSED.search(str(error)):
+            return Mismatch(
+                f"{host}: it asks for a certificate of ours, and takes none it hasn't signed: put one and its key"
+                f" into /etc/containers/certs.d/{host}/client.cert and client.key"
+            )
         if isinstance(error, SSLError):
             if "CERTIFICATE_VERIFY_FAILED" in str(error) or "certificate" in text:
                 return Mismatch(

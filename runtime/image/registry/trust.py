@@ -33,4 +33,8 @@ def _load(context: ssl.SSLContext, folder: str) -> None:
     for authority in sorted(glob.glob(f"{glob.escape(folder)}/*.crt")):
         context.load_verify_locations(authority)
     for certificate in sorted(glob.glob(f"{glob.escape(folder)}/*.cert")):
-        context.load_cert_chain(certificate, certificate.removesuffix(".cert") + ".key")
+        key = certificate.removesuffix(".cert") + ".key"
+        if not os.path.exists(key):
+            names = os.path.basename(certificate), os.path.basename(key)
+            raise RegistryError(f"certificates in {folder}: there is a {names[0]}, but no {names[1]}")
+        context.load_cert_chain(certificate, key)
