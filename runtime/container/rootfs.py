@@ -14,7 +14,7 @@ import os
 import stat
 from collections.abc import Collection
 from contextlib import suppress
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from runtime.container.config import Config, Tmpfs, Volume
 from runtime.container.hidden import Hidden, hidden
@@ -22,6 +22,9 @@ from runtime.container.inroot import Kind, open_plain, open_target
 from runtime.errors import Refusal
 from unionfs.linux import mounts
 from unionfs.linux.mounts import MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY
+
+if TYPE_CHECKING:
+    from runtime.container.userns import Maps
 
 HARMLESS = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
 _ATTRIBUTES = {
@@ -54,8 +57,10 @@ class Prepared(NamedTuple):
     mqueue: int
 
 
-def prepare(config: Config, shm: int) -> Prepared:
+def prepare(config: Config, shm: int, maps: "Maps | None") -> Prepared:
     """Make the kernel's filesystems for this container; `shm` is its /dev/shm, or -1 if it gets one of its own.
+
+    `maps` are those of an ordinary user's namespace, in which not all are to be had.
 
     Precondition: the new namespaces are entered.
     """
@@ -63,30 +68,46 @@ def prepare(config: Config, shm: int) -> Prepared:
         shm = mounts.open_tree(None, b"/dev/shm")
     return Prepared(
         mounts.fsmount(b"proc", {b"source": b"proc"}, HARMLESS),
-        mounts.fsmount(b"sysfs", {b"source": b"sysfs"}, HARMLESS | (0 if config.privileged else MOUNT_ATTR_RDONLY)),
-        _make_dev(config),
-        mounts.fsmount(
-            b"devpts",
-            {b"source": b"devpts", b"newinstance": None, b"ptmxmode": b"0666", b"mode": b"0620", b"gid": _TTY_GROUP},
-            MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC,
-        ),
+        _make_sys(HARMLESS | (0 if config.privileged else MOUNT_ATTR_RDONLY)),
+        _make_dev(config, maps),
+        _make_pts(has_groups=maps is None or maps.gids is not None),
         shm if shm >= 0 else _make_shm(config.shm_bytes),
         mounts.fsmount(b"mqueue", {b"source": b"mqueue"}, HARMLESS),
     )
+
+
+def _make_sys(attributes: int) -> int:
+    """A new instance; for an ordinary user on a network that isn't his, the machine's, which shows him the same."""
+    try:
+        return mounts.fsmount(b"sysfs", {b"source": b"sysfs"}, attributes)
+    except PermissionError:
+        tree = mounts.open_tree(None, b"/sys", recursive=True)
+        mounts.set_attributes(tree, attributes, recursive=True)
+        return tree
+
+
+def _make_pts(*, has_groups: bool) -> int:
+    options = {b"source": b"devpts", b"newinstance": None, b"ptmxmode": b"0666", b"mode": b"0620"}
+    if has_groups:
+        options[b"gid"] = _TTY_GROUP
+    return mounts.fsmount(b"devpts", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC)
 
 
 def _make_shm(size: int) -> int:
     return mounts.fsmount(b"tmpfs", {b"source": b"shm", b"mode": b"1777", b"size": b"%d" % size}, HARMLESS)
 
 
-def _make_dev(config: Config) -> int:
+def _make_dev(config: Config, maps: "Maps | None") -> int:
     dev = mounts.fsmount(
         b"tmpfs",
         {b"source": b"tmpfs", b"mode": b"755", b"size": b"65536k"},
         MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_STRICTATIME,
     )
     for name, major, minor in _DEVICES:
-        os.mknod(name, stat.S_IFCHR | 0o666, os.makedev(major, minor), dir_fd=dev)
+        if maps is None:
+            os.mknod(name, stat.S_IFCHR | 0o666, os.makedev(major, minor), dir_fd=dev)
+        else:  # it may not: the machine's are bound over files
+            os.close(os.open(name, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o666, dir_fd=dev))
     if config.privileged or config.security.get("devices"):
         from runtime.container import devices
 
@@ -104,7 +125,9 @@ def open_volumes(config: Config) -> list[int]:
     return [_open_volume(volume) for volume in config.volumes]
 
 
-def attach(root: int, scratch: int, prepared: Prepared, volumes: list[int], config: Config) -> None:
+def attach(
+    root: int, scratch: int, prepared: Prepared, volumes: list[int], config: Config, maps: "Maps | None"
+) -> None:
     """Hang all that the container sees into `root`, the mounted union.
 
     `scratch` is a directory on a filesystem of its own with the files hosts, hostname and resolv.conf and the
@@ -113,6 +136,9 @@ def attach(root: int, scratch: int, prepared: Prepared, volumes: list[int], conf
     _attach_plain(root, b"proc", prepared.proc)
     _attach_plain(root, b"sys", prepared.sys)
     _attach_plain(root, b"dev", prepared.dev)
+    if maps is not None:
+        for name, _, _ in _DEVICES:
+            _attach_plain(root, b"dev/" + name, mounts.open_tree(None, b"/dev/" + name))
     _attach_plain(root, b"dev/pts", prepared.pts)
     _attach_plain(root, b"dev/shm", prepared.shm)
     _attach_plain(root, b"dev/mqueue", prepared.mqueue)
@@ -212,13 +238,13 @@ def _attach_plain(root: int, path: bytes, mount: int) -> None:
     """Attach `mount` at a path of our own; it stays open."""
     try:
         target = open_plain(root, path)
-    except OSError as error:
+        try:
+            mounts.move_mount(mount, target)
+        finally:
+            os.close(target)
+    except OSError as error:  # EINVAL: one of the two is a directory, the other is none
         reason = error.strerror
         raise Refusal(f"cannot mount /{os.fsdecode(path)} of the root filesystem: {reason}") from None
-    try:
-        mounts.move_mount(mount, target)
-    finally:
-        os.close(target)
 
 
 def _move(mount: int, target: int) -> None:
