@@ -2,7 +2,8 @@
 
 import errno
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from unionfs.core.dialect import TRUSTED, USER
 from unionfs.linux.at import At
@@ -68,20 +69,38 @@ def copy_attributes(source: str, target: str) -> None:
 
     Raises OSError: an ordinary user can't give directories away.
     """
-    fds = [os.open(path, _DIRECTORY) for path in (source, target)]
-    try:
-        old, new = map(At, fds)
+    with _opened(source) as old, _opened(target) as new:
         st = old.stat()
         if (st.st_uid, st.st_gid) != (new.stat().st_uid, new.stat().st_gid):
             new.chown(st.st_uid, st.st_gid)
-        for key in old.listxattr():
-            if not key.startswith(_MARKS):
-                _copy_xattr(old, new, key)
+        for key in _keys(old):
+            _copy_xattr(old, new, key)
         new.chmod(st.st_mode & 0o7777)
         new.utime(st.st_atime_ns, st.st_mtime_ns)
+
+
+def have_same_attributes(one: str, other: str) -> bool:
+    """Whether two directories have the same owner, mode and xattrs. Raises OSError."""
+    with _opened(one) as first, _opened(other) as second:
+        return _attributes(first) == _attributes(second)
+
+
+def _attributes(place: At) -> tuple[object, ...]:
+    st = place.stat()
+    return st.st_mode, st.st_uid, st.st_gid, {key: place.getxattr(key) for key in _keys(place)}
+
+
+def _keys(place: At) -> list[bytes]:
+    return [key for key in place.listxattr() if not key.startswith(_MARKS)]
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[At]:
+    fd = os.open(path, _DIRECTORY)
+    try:
+        yield At(fd)
     finally:
-        for fd in fds:
-            os.close(fd)
+        os.close(fd)
 
 
 def _copy_xattr(old: At, new: At, key: bytes) -> None:

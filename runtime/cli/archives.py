@@ -3,14 +3,18 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from runtime.cli.images import open_store
 from runtime.cli.options import HELP, Option, parse, usage
+from runtime.container.config import Config
+from runtime.container.describe import describe_container, status_of
 from runtime.container.record import Container
 from runtime.container.store import Store, skeleton
 from runtime.errors import Refusal, UsageError, named
+from runtime.image.errors import ImageError, Missing
 from runtime.image.reference import parse_reference
+from runtime.image.store import Image, ImageStore
 from runtime.places import Places
 
 _LOAD = (
@@ -30,8 +34,13 @@ _COMMIT = (
     Option("author", "who made it", "a", "NAME"),
     _CHANGE,
     _MESSAGE,
+    Option("pause", "suspend the container meanwhile (the default); =false: don't", "p"),
     Option("quiet", "accepted for Docker's sake", "q"),
 )
+_OF_CONTAINERS = (
+    "User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal",
+)  # fmt: skip
+"""What an image gets from the container that it is made of, as Docker does it."""
 _FORMATS = ("docker-archive", "oci-archive")
 
 
@@ -145,12 +154,43 @@ def commit(arguments: list[str], places: Places) -> int:
     reference = parse_reference(options.words[1]) if len(options.words) > 1 else None
     store = open_store(places)
     with store.adding():
-        base = store.resolve(config.image_id)
-        layer = make_layer(store, lambda write: pack_changes(container.upper, lower, write))
+        base = _base(store, config)
+        root = store.root_of(base.config().diff_ids)
+        with _suspended(container) if options.one("pause", "true") == "true" else nullcontext():
+            layer = make_layer(store, lambda write: pack_changes(container.upper, lower, write, root=root))
         step = Step(" ".join(config.args), options.one("message"), options.one("author"))
-        image = make_image(store, base, layer, step, changes=options.many("change"), reference=reference)
+        fields = {key: describe_container(container)["Config"][key] for key in _OF_CONTAINERS}
+        image = make_image(
+            store, base, layer, step, fields=fields, changes=options.many("change"), reference=reference
+        )
     print(image.id)
     return 0
+
+
+def _base(store: ImageStore, config: Config) -> Image:
+    """Raises ImageError: the image of a container was removed by force."""
+    try:
+        return store.resolve(config.image_id)
+    except Missing:
+        raise ImageError(
+            f"the image of container {config.name} was removed: use pyunion export and pyunion import"
+        ) from None
+
+
+@contextmanager
+def _suspended(container: Container) -> Iterator[None]:
+    """While this is held, a container that runs changes nothing. Raises Refusal."""
+    from runtime.container import cgroups
+
+    group = cgroups.find(container.id, container.config().limits)
+    if status_of(container, container.state()) != "running":
+        yield
+        return
+    try:
+        group.freeze()
+        yield
+    finally:
+        group.thaw()
 
 
 def _container(name: str, places: Places) -> tuple[Container, list[str]]:

@@ -44,7 +44,7 @@ def prepare(options: Parsed, places: Places) -> Iterator[FromImage]:
         try:
             image = _get(store, name, options)
             layers = store.layers_of(image)
-            found = _from(image, name, layers, options, command)._replace(root=store.root_of(image))
+            found = _from(image, name, layers, options, command)._replace(root=store.root_of(image.config().diff_ids))
         except ImageError as error:
             raise Refusal(str(error), FAILURE) from None
         yield found

@@ -6,7 +6,7 @@ import hashlib
 import os
 import tempfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from runtime.image import instructions
@@ -34,6 +34,7 @@ from runtime.image.tar.streams import expand, sniff
 _GZIP = 31  # wbits of zlib: a gzip header, without a time
 _LEVEL = 6
 _CHUNK_BYTES = 1 << 20
+_NONE: Mapping[str, Any] = {}
 
 
 class Layer(NamedTuple):
@@ -109,17 +110,19 @@ def _put_file(store: ImageStore, fd: int, digest: Digest, size: int, flush: Call
 
 
 def make_image(
-    store: ImageStore, base: Image | None, layer: Layer | None, step: Step, *, changes: Sequence[str] = (),
-    reference: Reference | None = None, platform: Platform | None = None,
+    store: ImageStore, base: Image | None, layer: Layer | None, step: Step, *, fields: Mapping[str, Any] = _NONE,
+    changes: Sequence[str] = (), reference: Reference | None = None, platform: Platform | None = None,
 ) -> Image:  # fmt: skip
-    """An image of all that `base` has (None: nothing) and `layer`, its configuration changed as `changes` say.
+    """An image of all that `base` has (None: nothing) and `layer`.
 
-    Fields we don't know are kept. Raises ImageError.
+    Of the base's configuration, `fields` of what runs are replaced (without a value: removed) and `changes` made;
+    fields we don't know are kept. Raises ImageError.
     """
     config = copy.deepcopy(base.config().raw) if base else new_config(platform or this_machine())
     manifest = base.manifest() if base else None
     docker = manifest is not None and manifest.media_type == DOCKER_MANIFEST
-    run = config["config"] = dict(config.get("config") or {})
+    run = {**(config.get("config") or {}), **fields}
+    run = config["config"] = {key: value for key, value in run.items() if value or key not in fields}
     for change in changes:
         instructions.apply(run, change)
     _record(config, layer, step)

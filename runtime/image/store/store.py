@@ -103,12 +103,12 @@ class ImageStore:
             self.unpack_layer(descriptor, diff_id)
         return self._layers.stack([diff_id for _, diff_id in layers])
 
-    def root_of(self, image: Image) -> str:
-        """The unpacked layer whose own directory has owner, mode, xattrs and times of the image's root directory.
+    def root_of(self, diff_ids: Sequence[Digest]) -> str:
+        """Of these layers (lowest first) the one whose own directory has the root's owner, mode, xattrs and times.
 
         Empty for an image without layers. Precondition: they are unpacked.
         """
-        return self._layers.root(image.config().diff_ids)
+        return self._layers.root(diff_ids)
 
     def put_image(
         self, reference: Reference | None, descriptor: Descriptor, *, annotations: Mapping[str, str] | None = None

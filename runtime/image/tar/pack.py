@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from runtime.image.tar.members import BLOCK, CHAR, DIRECTORY, FIFO, FILE, LINK, SYMLINK, Member
 from runtime.image.tar.writer import TarWriter
+from runtime.trees import have_same_attributes
 from unionfs.core import inodes, tree
 from unionfs.core.changes import changes
 from unionfs.core.dialect import WH_PREFIX
@@ -32,14 +33,20 @@ OF_THIS_MACHINE = (b"security.selinux", b"security.ima", b"security.evm")
 _Write = Callable[[bytes], object]
 
 
-def pack_changes(upper: str, lower: Sequence[str], write: _Write, *, newest_ns: int | None = None) -> None:
+def pack_changes(
+    upper: str, lower: Sequence[str], write: _Write, *, root: str = "", newest_ns: int | None = None
+) -> None:
     """Write the layer that `upper` makes over `lower` (uppermost first), no time in it later than `newest_ns`.
 
+    With `root`, the directory that the root of `lower` is like, the root is in it if its owner, mode or xattrs differ.
     Raises UnionError, OSError.
     """
     below = [os.fsencode(path) for path in lower]
     found = [(change.path[1:], change.kind == "D") for change in changes(os.fsencode(upper), below, "auto")]
-    _pack([os.fsencode(upper), *below], sorted(found, key=_order), write, newest_ns)
+    found.sort(key=_order)
+    if root and not have_same_attributes(root, upper):
+        found.insert(0, (b"", False))
+    _pack([os.fsencode(upper), *below], found, write, newest_ns)
 
 
 def pack_tree(layers: Sequence[str], write: _Write) -> None:
