@@ -4,8 +4,10 @@ import ctypes
 import errno
 import os
 import signal
+import subprocess
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -97,6 +99,42 @@ def test_a_name_removed_while_it_is_copied_stays_removed(gated: Union, gate: Gat
         writer.result(PROMPT_S)
     assert not (gated.top / "big").exists()
     assert "big" not in os.listdir(gated.top)
+
+
+@pytest.fixture
+def disk(public_path: Path) -> Iterator[Path]:
+    """A filesystem that can be made to hold up whoever writes."""
+    needs.commands("mkfs.ext4", "fsfreeze", "losetup")
+    image, point = public_path / "image", public_path / "disk"
+    with open(image, "wb") as file:
+        file.truncate(64 << 20)
+    point.mkdir()
+    subprocess.run(["mkfs.ext4", "-q", image], check=True)
+    if subprocess.run(["mount", "-o", "loop", image, point], capture_output=True, check=False).returncode:
+        needs.missing("loop devices")
+    yield point
+    subprocess.run(["fsfreeze", "-u", point], capture_output=True, check=False)
+    subprocess.run(["umount", point], check=True)
+
+
+def test_a_large_write_that_waits_stops_nobody_else(public_path: Path, disk: Path, union_mount: MountFactory) -> None:
+    lower = public_path / "lower"
+    lower.mkdir()
+    for name in ("file", "other", "another"):
+        (lower / name).write_text(name)
+    top = union_mount([lower], disk / "upper", workdir=disk / "work", at=public_path / "merged").path
+    with open(top / "file") as reader, open(top / "file", "r+b", buffering=0) as writer, ThreadPoolExecutor() as pool:
+        assert reader.read() == "file"  # from here on the driver writes, not the kernel
+        subprocess.run(["fsfreeze", "-f", disk], check=True)
+        written = pool.submit(writer.write, b"x" * (1 << 20))
+        try:
+            for name in ("other", "another", "other"):
+                assert pool.submit((top / name).read_text).result(PROMPT_S) == name
+            assert not written.done()
+        finally:
+            subprocess.run(["fsfreeze", "-u", disk], check=True)
+        assert written.result(PROMPT_S) == 1 << 20
+    assert (disk / "upper/file").stat().st_size == 1 << 20
 
 
 def test_many_at_once_each_get_their_own_bytes(gated: Union, gate: Gate) -> None:

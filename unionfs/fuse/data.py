@@ -12,6 +12,8 @@ from unionfs.fuse.transfer import is_in_memory, write_all
 _SYNC = os.O_SYNC | os.O_DSYNC | os.O_DIRECT
 _LARGEST = 1 << 20
 """Bytes in the largest request (256 pages: FUSE_MAX_MAX_PAGES)."""
+_LARGE_WRITE = 128 << 10
+"""Whoever writes much is made to wait for the disk: elsewhere."""
 
 
 class Data:
@@ -54,7 +56,7 @@ class Data:
         handle = self._handles[fh]
         if handle.kill_priv:
             files.kill_priv(self._union, handle)
-        if handle.flags & _SYNC:
+        if handle.flags & _SYNC or len(data) >= _LARGE_WRITE:
             return await self._loop.in_thread(partial(write_all, handle.fd, offset, data))
         return write_all(handle.fd, offset, data)
 
