@@ -8,6 +8,7 @@ help:
 	@echo "make test      the whole test suite (PYTEST_ARGS='-k whiteout' for a part)"
 	@echo "make fuzz      random calls beside kernel overlayfs (EXAMPLES=500 rounds), many processes, every fault"
 	@echo "make features  tests of the mount without each feature of the kernel's FUSE in turn (an hour)"
+	@echo "make bench   measure beside other unions, and write docs/performance.md (BENCH_ARGS='--quick walk' for a part)"
 	@echo "make lint      ruff, mypy --strict, import directions"
 	@echo "make clean     remove .venv and all caches of this checkout"
 
@@ -30,6 +31,10 @@ features:
 	    echo "without $$what"; \
 	    PYUNION_TEST_REFUSE=$$what .venv/bin/python -m pytest -q -m "not slow" tests/fuse tests/semantics $(PYTEST_ARGS) || exit 1; \
 	done
+
+bench:
+	@.ci/bootstrap bench
+	@.venv/bin/python -m bench $(or $(BENCH_ARGS),--write)
 
 lint:
 	@.ci/bootstrap test

@@ -1,25 +1,25 @@
 """Time of an empty request: fstat of a file whose attributes the kernel mustn't keep, on a union of one layer.
 
-Prints microseconds for each binding, and for pyfuse3 as it comes on a filesystem that does nothing else; several
-rounds in turn, and medians. Needs root and /dev/fuse.
+Beside the bindings and fuse-overlayfs: pyfuse3 as it comes, serving a filesystem that does nothing else.
 """
 
+import functools
 import os
 import shutil
-import statistics
-import subprocess
+import signal
 import sys
-import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pyfuse3
 import trio
 
+from bench.contest import Action, contest
+from bench.workload import run
 from unionfs.fuse import kernel
 from unionfs.linux import mounts
 
-ROUNDS = 5
 REQUESTS = 20_000
 
 
@@ -34,9 +34,44 @@ class Empty(pyfuse3.Operations):
         return entry
 
 
-def measure_empty() -> float:
-    """Microseconds per request with pyfuse3 as it comes, served in a process of its own."""
-    target = tempfile.mkdtemp()
+@contest("empty-request", f"{REQUESTS:,} empty requests", ours="pyunion, direct", rounds=5)
+@contextmanager
+def empty_request(scratch: Path) -> Iterator[dict[str, Action]]:
+    """fstat of an open file, with attributes that expire at once."""
+    union: list[str | Path] = [sys.executable, "-m", "unionfs"]
+    programs: dict[str, list[str | Path]] = {
+        "pyunion, direct": [*union, "-o", "binding=direct"],
+        "pyunion, pyfuse3": [*union, "-o", "binding=pyfuse3"],
+    }
+    if shutil.which("fuse-overlayfs"):
+        programs["fuse-overlayfs"] = ["fuse-overlayfs"]
+    with ExitStack() as stack:
+        entrants: dict[str, Action] = {
+            name: functools.partial(_ask, stack.enter_context(_union(command, scratch / str(number))))
+            for number, (name, command) in enumerate(programs.items())
+        }
+        entrants["pyfuse3 as it comes"] = functools.partial(_ask, stack.enter_context(_empty(scratch / "empty")))
+        yield entrants
+
+
+@contextmanager
+def _union(program: list[str | Path], place: Path) -> Iterator[Path]:
+    """A file in a mount that `program` makes; it is given options and mount point."""
+    lower, merged = place / "lower", place / "merged"
+    lower.mkdir(parents=True)
+    merged.mkdir()
+    (lower / "file").touch()
+    run(*program, "-o", f"timeout=0,lowerdir={lower}", merged)
+    try:
+        yield merged / "file"
+    finally:
+        run("umount", merged)
+
+
+@contextmanager
+def _empty(target: Path) -> Iterator[Path]:
+    """The root of a filesystem that is served in a process of its own."""
+    target.mkdir()
     fd = kernel.open_device()
     kernel.mount_device(fd, os.fsencode(target), source=b"empty")
     pid = os.fork()
@@ -46,59 +81,15 @@ def measure_empty() -> float:
         os._exit(0)
     os.close(fd)
     try:
-        return _time(target)
+        yield target
     finally:
         mounts.umount2(os.fsencode(target), 0)
+        os.kill(pid, signal.SIGKILL)    # it doesn't always notice
         os.waitpid(pid, 0)
-        os.rmdir(target)
 
 
-def measure_union(program: list[str]) -> float:
-    """Microseconds per request on a mount that `program` makes; it is given options and mount point."""
-    place = tempfile.mkdtemp(dir="/var/tmp")
-    lower, merged = f"{place}/lower", f"{place}/merged"
-    os.mkdir(lower)
-    os.mkdir(merged)
-    open(f"{lower}/file", "w").close()
-    subprocess.run([*program, "-o", f"timeout=0,lowerdir={lower}", merged], check=True)
-    try:
-        return _time(f"{merged}/file")
-    finally:
-        subprocess.run(["umount", merged], check=True)
-        shutil.rmtree(place)
-
-
-def _time(path: str) -> float:
-    os.stat(path)
+def _ask(path: Path) -> None:
     fd = os.open(path, os.O_RDONLY)
-    start = time.perf_counter()
     for _ in range(REQUESTS):
         os.fstat(fd)
-    took_us = (time.perf_counter() - start) / REQUESTS * 1e6
     os.close(fd)
-    return took_us
-
-
-def run() -> int:
-    """Print the figures."""
-    union = [sys.executable, "-m", "unionfs"]
-    measured: dict[str, Callable[[], float]] = {
-        "direct": lambda: measure_union([*union, "-o", "binding=direct"]),
-        "pyfuse3 on our loop": lambda: measure_union([*union, "-o", "binding=pyfuse3"]),
-        "pyfuse3 as it comes": measure_empty,
-    }
-    if shutil.which("fuse-overlayfs"):
-        measured["fuse-overlayfs"] = lambda: measure_union(["fuse-overlayfs"])
-    figures: dict[str, list[float]] = {name: [] for name in measured}
-    for _ in range(ROUNDS):
-        for name, measure in measured.items():
-            figures[name].append(measure())
-            print(f"{name:20} {figures[name][-1]:6.1f} µs", flush=True)
-    base = statistics.median(figures["direct"])
-    for name, values in figures.items():
-        print(f"median {name:20} {statistics.median(values):6.1f} µs  {statistics.median(values) / base:5.2f}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(run())

@@ -156,7 +156,8 @@ class Mount:
             _wait_end(descriptor)
 
     def __exit__(self, *_: object) -> None:
-        self.unmount()
+        if os.path.ismount(self.merged):
+            self.unmount()
         subprocess.run(["rm", "-rf", self._scratch], check=True)
 
     def _find_driver(self) -> int | None:

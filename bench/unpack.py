@@ -1,29 +1,21 @@
-"""How long a real layer of some hundred MB takes to unpack: ours, umoci, and skopeo with tar, in one run.
+"""How long a real layer of some hundred MB takes to unpack: ours, umoci, tar, and skopeo with tar."""
 
-    python -m bench.unpack [LAYER.tar] [ROUNDS]
-
-Without a layer it makes one of /usr/lib, /usr/bin and /usr/share, up to 500 MB. Every round runs each program
-once, in turn, on
-the same OCI layout with the same gzip layer; printed are medians of wall and processor time, and ratios to ours.
-"""
-
+import functools
 import hashlib
 import json
 import os
-import resource
-import statistics
-import subprocess
+import shutil
 import sys
-import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from bench.contest import Action, contest
+from bench.workload import run
 from runtime.trees import remove_tree
 
-_HOUSE = Path(__file__).resolve().parent.parent
 _SOURCES = ("usr/lib", "usr/bin", "usr/share")
-_MOST_BYTES = 500 << 20
+_MOST_BYTES = 200 << 20
 _OURS = """
 import os, sys
 from runtime.image.tar.limits import Limits
@@ -35,58 +27,42 @@ with open(sys.argv[1], "rb", buffering=0) as file, Expanded(file, "gzip", Limits
 """
 
 
-def main(arguments: list[str]) -> None:
-    rounds = int(arguments[1]) if len(arguments) > 1 else 5
-    folder = tempfile.mkdtemp(prefix="bench-unpack-", dir=os.environ.get("TMPDIR", "/var/tmp"))
-    try:
-        top = Path(folder)
-        layer = Path(arguments[0]) if arguments else _make_layer(top)
-        blob, diff_id = _make_layout(top, layer)
-        members = subprocess.run(["tar", "-tf", layer], check=True, capture_output=True).stdout.count(b"\n")
-        print(f"layer: {layer.stat().st_size >> 20} MiB, packed {blob.stat().st_size >> 20} MiB, {members} members")
-        _compare(_programs(top, blob, diff_id), top, rounds)
-    finally:
-        remove_tree(folder)
+@contest("unpack", "unpack a layer of 200 MB", ours="pyunion", rounds=3)
+@contextmanager
+def unpack(scratch: Path) -> Iterator[dict[str, Action]]:
+    """The same gzip layer of an OCI layout, made of this machine's own files; pyunion and umoci verify its digests."""
+    layer = _make_layer(scratch)
+    blob, diff_id = _make_layout(scratch, layer)
+    programs = _programs(scratch, blob, diff_id)
+    yield {name: functools.partial(_unpack, scratch, *commands) for name, commands in programs.items()}
 
 
-def _programs(top: Path, blob: Path, diff_id: str) -> dict[str, Callable[[Path], list[list[str]]]]:
-    python = [sys.executable, "-c", _OURS]
-    unpack = ["tar", "--xattrs", "--xattrs-include=*", "--numeric-owner", "-xz", "-C"]
-    return {
-        "pyunion": lambda out: [[*python, str(blob), str(out), diff_id]],
-        "umoci": lambda out: [["umoci", "raw", "unpack", "--image", f"{top}/layout:x", str(out)]],
-        "tar": lambda out: [[*unpack, str(out), "-f", str(blob)]],
-        "skopeo+tar": lambda out: [
-            ["skopeo", "copy", "-q", f"oci:{top}/layout:x", f"dir:{top}/dir"],
-            [*unpack, str(out), "-f", f"{top}/dir/{blob.name}"],
+def _programs(top: Path, blob: Path, diff_id: str) -> dict[str, list[list[str | Path]]]:
+    """Commands by name; all unpack to `out`."""
+    out = top / "out"
+    tar: list[str | Path] = ["tar", "--xattrs", "--xattrs-include=*", "--numeric-owner", "-xz", "-C", out, "-f"]
+    found: dict[str, list[list[str | Path]]] = {
+        "pyunion": [[sys.executable, "-c", _OURS, blob, out, diff_id]],
+        "umoci": [["umoci", "raw", "unpack", "--image", f"{top}/layout:x", out]],
+        "tar": [[*tar, blob]],
+        "skopeo and tar": [
+            ["skopeo", "copy", "-q", f"oci:{top}/layout:x", f"dir:{top}/dir"], [*tar, f"{top}/dir/{blob.name}"]
         ],
-    }
+    }  # fmt: skip
+    return {name: commands for name, commands in found.items() if shutil.which(commands[0][0])}
 
 
-def _compare(programs: dict[str, Callable[[Path], list[list[str]]]], top: Path, rounds: int) -> None:
-    wall: dict[str, list[float]] = {name: [] for name in programs}
-    processor: dict[str, list[float]] = {name: [] for name in programs}
-    for _ in range(rounds):
-        for name, commands in programs.items():
-            out = top / "out"
-            out.mkdir()
-            started, used = time.monotonic(), _used()
-            for command in commands(out):
-                subprocess.run(command, check=True, cwd=_HOUSE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            wall[name].append(time.monotonic() - started)
-            processor[name].append(_used() - used)
-            remove_tree(str(out))
-            remove_tree(f"{top}/dir")
-    print(f"{'':12} {'wall s':>8} {'ratio':>6} {'cpu s':>8} {'ratio':>6}")
-    ours = statistics.median(wall["pyunion"]), statistics.median(processor["pyunion"])
-    for name in programs:
-        medians = statistics.median(wall[name]), statistics.median(processor[name])
-        print(f"{name:12} {medians[0]:8.2f} {medians[0] / ours[0]:6.2f} {medians[1]:8.2f} {medians[1] / ours[1]:6.2f}")
+def _unpack(top: Path, *commands: list[str | Path]) -> object:
+    (top / "out").mkdir()
+    for command in commands:
+        run(*command)
 
+    def undo() -> None:
+        assert sum(1 for _ in (top / "out").iterdir()) > 0
+        for name in ("out", "dir"):
+            remove_tree(str(top / name))
 
-def _used() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
+    return undo
 
 
 def _make_layer(top: Path) -> Path:
@@ -102,8 +78,7 @@ def _make_layer(top: Path) -> Path:
                     files.append(path[1:])
     (top / "list").write_text("\n".join(files))
     layer = top / "layer.tar"
-    command = ["tar", "--format=pax", "--no-recursion", "-C", "/", "-T", top / "list", "-cf", layer]
-    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    run("tar", "--format=pax", "--no-recursion", "-C", "/", "-T", top / "list", "-cf", layer)
     return layer
 
 
@@ -111,10 +86,9 @@ def _make_layout(top: Path, layer: Path) -> tuple[Path, str]:
     """An OCI layout with the image x, which has one layer: its blob, and its diff id."""
     blobs = top / "layout/blobs/sha256"
     blobs.mkdir(parents=True)
-    packed = top / "layer.gz"
-    with packed.open("wb") as file:
-        subprocess.run(["gzip", "-6", "-n", "-c", layer], check=True, stdout=file)
     diff_id = f"sha256:{_hash(layer)}"
+    run("gzip", "-6", "-n", layer)
+    packed = layer.with_suffix(".tar.gz")
     blob = blobs / _hash(packed)
     packed.rename(blob)
 
@@ -140,7 +114,3 @@ def _make_layout(top: Path, layer: Path) -> tuple[Path, str]:
 def _hash(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from bench.mounts import SHARED, Layers, Mount, System
 from bench.requests import RequestCounter
@@ -32,12 +32,19 @@ class Failed(Exception):
     """A filesystem can't do what is asked, or did something else."""
 
 
+Unit = Literal["ratio", "ms", "MB", "bytes"]
+
+
 class Row(NamedTuple):
-    """A line of the table. `aim`: the most that ours may take, in `unit`; a ratio is to kernel overlayfs."""
+    """A line of the table. `aim`: the most that ours may take, in `unit`; a ratio is to kernel overlayfs.
+
+    `shared_aim` is for lower_io=shared. Figures are in seconds, or in bytes.
+    """
 
     name: str
     aim: float | None = None
-    unit: str = "ratio"         # ratio, ms, MB, bytes
+    unit: Unit = "ratio"
+    shared_aim: float | None = None
 
 
 class Workload(NamedTuple):
@@ -47,6 +54,7 @@ class Workload(NamedTuple):
     run: Callable[["Place"], object]
     stack: StackMaker
     rows: tuple[Row, ...]
+    group: str                  # the module it is in
     prepare: Callable[[Layers], None] | None    # fills the upper before it is mounted
     writes: bool                # it changes what lies below
     shared: bool                # worth a column for files of lowers passed through
@@ -70,7 +78,8 @@ def workload(
 
     def add(run: Callable[[Place], object]) -> Callable[[Place], object]:
         name = run.__name__.replace("_", "-")
-        WORKLOADS[name] = Workload(name, run, stack, rows, prepare, writes, shared)
+        group = run.__module__.rpartition(".")[2]
+        WORKLOADS[name] = Workload(name, run, stack, rows, group, prepare, writes, shared)
         return run
 
     return add
@@ -124,9 +133,9 @@ class Place:
         return run("chroot", str(self.merged), *command)
 
 
-def run(*command: str | Path) -> bytes:
-    """Run a program of the machine; its output."""
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+def run(*command: str | Path, enter: Callable[[], None] | None = None) -> bytes:
+    """Run a program of the machine; its output. `enter` is called in the new process before. Raises Failed."""
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, preexec_fn=enter, check=False)
     if done.returncode != 0:
         raise Failed(f"{' '.join(map(str, command))} ended with {done.returncode}: {done.stderr[-400:]!r}")
     return done.stdout

@@ -17,7 +17,6 @@ def flat_row(what: str, count: int) -> str:
 
 
 def _measure(place: Place, count: int) -> object:
-    """Lookups in directories that were listed, a listing of all, lookups of absent names; at last a cold walk."""
     folders = [f"{place.merged}/d{number:02}" for number in range(FLAT_DIRECTORIES)]
     numbers = place.random.sample(range(FLAT_FILES), _LOOKUPS)
     names = [f"{folders[number % FLAT_DIRECTORIES]}/file{number:05}" for number in numbers]
@@ -37,6 +36,7 @@ def _measure(place: Place, count: int) -> object:
 
 def _add(count: int) -> None:
     def layers(place: Place) -> object:
+        """A cold walk; lookups, of absent names too; a listing. After each, the kernel has forgotten all."""
         return _measure(place, count)
 
     layers.__name__ = f"layers-{count}"
