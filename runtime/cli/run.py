@@ -16,6 +16,7 @@ from runtime.container.session import Wish, parse_keys
 from runtime.container.store import Store
 from runtime.container.volumes import parse_layers
 from runtime.errors import Refusal, UsageError, one_line
+from runtime.network import programs
 from runtime.places import Places
 from runtime.trees import copy_attributes
 
@@ -39,6 +40,10 @@ _START = (
     Option("attach", "show the command's output, pass signals on, and end with its status", "a"),
     Option("detach-keys", "keys that leave the container to itself (default: ctrl-p,ctrl-q)", "", "KEYS"),
     Option("interactive", "the same, and pass standard input on", "i"),
+)
+_NO_NFT = (
+    "pyunion: nft is not installed (apt-get install nftables): containers don't reach beyond this machine, "
+    "and networks aren't kept apart; or take --network=host"
 )
 _FROM = "IMAGE|--rootfs DIR[:DIR...]|--host"
 
@@ -123,9 +128,7 @@ def each(verb: str, names: list[str], do: Callable[[str], None]) -> int:
 
 
 def open_store(places: Places) -> Store:
-    """The store, with what crashes left cleaned up. Raises Refusal: we are not root."""
-    if os.geteuid() != 0:
-        raise Refusal("a container needs root: its namespaces and mounts are not to be had otherwise (try sudo)")
+    """The store, with what crashes left cleaned up."""
     store = Store(places)
     store.sweep()
     return store
@@ -183,7 +186,7 @@ def _create(store: Store, wanted: Config, layers: list[str], root: str) -> tuple
     """A new container, what it is, and its lock; its root directory is as that of the layer `root`, if there is one."""
     container, lock, name = store.create(wanted.name)
     nested = mask.make(container.mask, layers, store.places)
-    if root:
+    if root and os.geteuid() == 0:  # another user can give nothing away
         copy_attributes(root, container.upper)
     config = wanted._replace(
         id=container.id,
@@ -259,11 +262,15 @@ def _asked(options: Parsed, table: tuple[Option, ...]) -> bool:
 def _network(options: Parsed, store: Store) -> tuple[str, dict[str, Any]]:
     """Network mode, and what there is to say besides."""
     given = [option.name for option in tables.NETWORK if options.many(option.name)]
-    if given in ([], ["network"]) and options.many("network") in ([], ["host"], ["none"]):
-        return options.one("network", "host"), {}
-    from runtime.cli.flags import network
+    if given in ([], ["network"]) and options.many("network") in ([], ["bridge"], ["host"], ["none"]):
+        mode, networks = options.one("network", "bridge" if os.geteuid() == 0 else "host"), {}
+    else:
+        from runtime.cli.flags import network
 
-    return network.mode(options, store), network.read(options)
+        mode, networks = network.mode(options, store), network.read(options)
+    if mode not in ("host", "none") and not mode.startswith("container:") and not programs.find("nft"):
+        print(_NO_NFT, file=sys.stderr)
+    return mode, networks
 
 
 def _foreground(options: Parsed, config: Config, keys: bytes) -> Wish:

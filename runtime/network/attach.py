@@ -11,7 +11,7 @@ interfaces dies with the namespace; a bridge and its rules go with the last cont
 
 import os
 
-from runtime.errors import Refusal
+from runtime.errors import Refusal, describe
 from runtime.network import bridge, firewall, helper, leases, members, namespace, ports
 from runtime.network.files import RESOLVER, Files, Resolution, make_hosts, make_resolv_conf, reachable, resolution
 from runtime.network.members import Endpoint, Member
@@ -56,8 +56,15 @@ def _has_resolver(endpoints: list[Endpoint], servers: list[str]) -> bool:
 def attach(places: Places, identity: str, wanted: Wanted, pid: int) -> None:
     """Give the namespace of process `pid` what prepare() leased, and publish its ports.
 
-    Raises Refusal (a port is taken), OSError. What was done until then, detach() undoes.
+    Raises Refusal: a port is taken, or the kernel refuses. What was done until then, detach() undoes.
     """
+    try:
+        _attach(places, identity, wanted, pid)
+    except OSError as error:
+        raise Refusal(f"network: {describe(error)}") from None
+
+
+def _attach(places: Places, identity: str, wanted: Wanted, pid: int) -> None:
     store = Networks(places)
     with store.locked() as lock, Netlink() as netlink:
         own = members.read(places, identity)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Pyunion, busybox, layer, pyunion, wait_for
+from tests.e2e.conftest import Pyunion, busybox, layer, network, pyunion, wait_for
 
-__all__ = ["Pyunion", "busybox", "inside", "layer", "pyunion", "tree_hash", "wait_for"]
+__all__ = ["Pyunion", "busybox", "inside", "layer", "network", "pyunion", "tree_hash", "wait_for"]
 
 PYTHON = str(Path(sys.executable).resolve())
 

@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 import pytest
 
+from runtime.container.network import bring_loopback_up
 from tests.support import needs
+from unionfs.linux.process import CLONE_NEWNET, setns, unshare
 
 _DEADLINE_S = 30
 _PASSWD = "root:x:0:0::/root:/bin/sh\nalice:x:1000:1001::/home/alice:/bin/sh\n"
@@ -158,7 +160,20 @@ def layer(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def pyunion(tmp_path: Path, busybox: Path) -> Iterator[Pyunion]:
+def network() -> Iterator[None]:
+    """A network namespace for this test, so that its containers' networks are none of this machine's."""
+    own = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    unshare(CLONE_NEWNET)
+    try:
+        bring_loopback_up()
+        yield
+    finally:
+        setns(own, CLONE_NEWNET)
+        os.close(own)
+
+
+@pytest.fixture
+def pyunion(tmp_path: Path, busybox: Path, network: None) -> Iterator[Pyunion]:
     """The command; afterwards, what runs is ended, and neither the lower tree nor this machine's mounts may differ."""
     before = _snapshot(busybox)
     command = Pyunion(tmp_path / "state", busybox)

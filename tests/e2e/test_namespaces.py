@@ -23,9 +23,10 @@ def test_the_namespace_is_new(pyunion: Pyunion, kind: str) -> None:
     assert pyunion.output("readlink", f"/proc/self/ns/{kind}").strip() != os.readlink(f"/proc/self/ns/{kind}")
 
 
-def test_the_network_is_the_hosts_by_default_and_loopback_alone_with_none(pyunion: Pyunion) -> None:
+def test_the_network_is_its_own_or_the_hosts_or_loopback_alone_with_none(pyunion: Pyunion) -> None:
     ours = os.readlink("/proc/self/ns/net")
-    assert pyunion.output("readlink", "/proc/self/ns/net").strip() == ours
+    assert pyunion.output("--network", "host", "readlink", "/proc/self/ns/net").strip() == ours
+    assert pyunion.output("ls", "/sys/class/net") == "eth0\nlo\n"
     assert pyunion.output("--network", "none", "readlink", "/proc/self/ns/net").strip() != ours
     script = "ls /sys/class/net; echo hello | nc -l -p 9 & until nc 127.0.0.1 9 </dev/null 2>&0; do :; done"
     assert pyunion.sh(script, "--network=none") == "lo\nhello\n"

@@ -1,6 +1,5 @@
 """Networks of real containers, on a machine of the tests' own: a network namespace with one neighbour."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Pyunion, busybox, layer, pyunion, wait_for
+from tests.e2e.conftest import Pyunion, busybox, layer, network, pyunion, wait_for
 from tests.support import needs
-from unionfs.linux import process
 
-__all__ = ["Machine", "Pyunion", "busybox", "layer", "python", "pyunion", "serve", "wait_for"]
+__all__ = ["Machine", "Pyunion", "busybox", "layer", "network", "python", "pyunion", "serve", "wait_for"]
 
 PYTHON = str(Path(sys.executable).resolve())
 MACHINE = "192.0.2.2"
@@ -103,31 +101,24 @@ def say(*command: str) -> str:
 
 
 @pytest.fixture(autouse=True)
-def machine() -> Iterator[Machine]:
+def machine(network: None) -> Iterator[Machine]:
     """A machine 192.0.2.2 with a neighbour 192.0.2.1; afterwards nothing of ours may be left on it."""
     needs.superuser()
     needs.commands("nft", "ip", "nsenter")
-    own = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    process.unshare(process.CLONE_NEWNET)
-    neighbour = subprocess.Popen(
-        ["unshare", "--net", "sh", "-c", "echo ready; exec sleep infinity"], stdout=subprocess.PIPE
-    )
-    try:
-        assert neighbour.stdout is not None
-        neighbour.stdout.readline()
-        them = Machine(neighbour.pid)
-        _connect(them, neighbour.pid)
-        yield them
-        assert left_behind() == []
-    finally:
-        neighbour.kill()
-        neighbour.communicate()
-        process.setns(own, process.CLONE_NEWNET)
-        os.close(own)
+    sleeper = ["unshare", "--net", "sh", "-c", "echo ready; exec sleep infinity"]
+    with subprocess.Popen(sleeper, stdout=subprocess.PIPE) as neighbour:
+        try:
+            assert neighbour.stdout is not None
+            neighbour.stdout.readline()
+            them = Machine(neighbour.pid)
+            _connect(them, neighbour.pid)
+            yield them
+            assert left_behind() == []
+        finally:
+            neighbour.kill()
 
 
 def _connect(machine: Machine, neighbour: int) -> None:
-    say("ip", "link", "set", "lo", "up")
     say("ip", "link", "add", "up0", "type", "veth", "peer", "name", "up1", "netns", str(neighbour))
     say("ip", "address", "add", f"{MACHINE}/24", "dev", "up0")
     say("ip", "-6", "address", "add", "2001:db8::2/64", "dev", "up0", "nodad")

@@ -5,7 +5,7 @@ import pwd
 from collections.abc import Iterator
 
 from runtime.container.cgroups import hierarchies
-from runtime.network import programs
+from runtime.network import firewall, programs
 from tools.doctor.finding import Finding, less, missing, ok
 from unionfs.linux import process
 
@@ -28,7 +28,7 @@ def check() -> Iterator[Finding]:
     yield from _ids()
     yield _cgroups()
     yield _seccomp()
-    yield _network()
+    yield from _network()
 
 
 def _user_namespaces() -> Finding:
@@ -113,12 +113,17 @@ def _seccomp() -> Finding:
     return ok("seccomp", "filters can be loaded")
 
 
-def _network() -> Finding:
+def _network() -> Iterator[Finding]:
     path = programs.find("nft")
-    if path:
-        return ok("nft", path)
-    text = "not installed: containers on networks of ours reach this machine alone"
-    return less("nft", text, "install it: apt-get install nftables")
+    if not path:
+        text = "not installed: containers on networks of ours reach this machine alone"
+        yield less("nft", text, "install it: apt-get install nftables")
+        return
+    yield ok("nft", path)
+    for chain in firewall.others_that_drop():
+        text = f"{chain} drops it unless told otherwise: containers on networks of ours reach this machine alone"
+        rules = (f"nft insert rule {chain} {way} 'pu-*' accept" for way in ("iifname", "oifname"))
+        yield less("forwarded packets", text, "; ".join(rules))
 
 
 def _read(path: str) -> str:

@@ -7,7 +7,7 @@ from runtime.cli.options import Parsed
 from runtime.container.store import Store
 from runtime.errors import Refusal, UsageError
 from runtime.network import ports
-from runtime.network.networks import Networks
+from runtime.network.networks import DEFAULT, Networks
 from runtime.network.pools import parse_address
 from runtime.network.wanted import Attachment
 
@@ -19,15 +19,17 @@ _NEEDING = (*_SAYING_MORE, "publish", "publish-all")
 
 def mode(options: Parsed, store: Store) -> str:
     """host, none, container:ID, or the name of the first network. Raises UsageError, and Refusal: there is no such."""
-    names = [_split(text)[0] for text in options.many("network")] or ["host"]
+    names = [_split(text)[0] for text in options.many("network")] or [DEFAULT]
     for name in names:
         if name in ("host", "none") or name.startswith("container:"):
             if len(names) > 1:
                 raise UsageError(f"--network {name}: it can't be one of several")
             _refuse_what_needs_a_network(options, name)
             return _shared(name, store)
-    store_of_networks = Networks(store.places)
-    found = [name if name == "bridge" else store_of_networks.find(name).name for name in names]
+    try:
+        found = [name if name == DEFAULT else Networks(store.places).find(name).name for name in names]
+    except Refusal as error:
+        raise Refusal(str(error)) from None  # with the status of a command that didn't run
     if len(set(found)) < len(found):
         raise UsageError("--network: the same one twice")
     return found[0]
@@ -67,7 +69,7 @@ def _attachments(options: Parsed) -> list[list[Any]]:
     says_more = any(options.many(name) for name in _SAYING_MORE) or any(one != Attachment(one.network) for one in given)
     if len(given) < 2 and not says_more:
         return []
-    first, *others = given or [Attachment("bridge")]
+    first, *others = given or [Attachment(DEFAULT)]
     first = first._replace(
         ip=_address("ip", options.one("ip")) or first.ip,
         ip6=_address("ip6", options.one("ip6")) or first.ip6,

@@ -33,7 +33,7 @@ NETWORK = (
     Option("ip", "the IPv4 address on the first network", "", "ADDRESS"),
     Option("ip6", "the IPv6 address on the first network", "", "ADDRESS"),
     Option("mac-address", "the hardware address on the first network", "", "ADDRESS"),
-    Option("network", "host (this machine's; the default), none, container:NAME, or one's name", "", "NAME[:OPTIONS]"),
+    Option("network", "bridge (the default), another's name, host, none or container:NAME", "", "NAME[:OPTIONS]"),
     Option("network-alias", "one more name on its networks", "", "NAME"),
     Option("publish", "show a port of the container on this machine", "p", "[[ADDRESS:]PORT:]PORT[/PROTOCOL]"),
     Option("publish-all", "show all ports that the image exposes, on ports that are chosen", "P"),
