@@ -24,7 +24,7 @@ def pytest_configure() -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what is about features of FUSE that the tests are to do without; see tests/support/lesser_fuse.py."""
-    if "PYUNION_TEST_REFUSE" not in os.environ:
+    if not {"PYUNION_TEST_REFUSE", "PYUNION_TEST_BINDING"} & set(os.environ):
         return
     left_out = [item for item in items if _is_refused(item)]
     config.hook.pytest_deselected(items=left_out)
@@ -34,7 +34,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _is_refused(item: pytest.Item) -> bool:
     parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
     marks = item.iter_markers("uses")
-    return parameters.get("binding") == "pyfuse3" or any(lesser_fuse.is_refused(mark.args) for mark in marks)
+    chosen = parameters.get("binding", "direct") if "PYUNION_TEST_REFUSE" in os.environ else "direct"
+    return chosen == "pyfuse3" or any(lesser_fuse.is_refused(mark.args) for mark in marks)
 
 
 @pytest.fixture

@@ -105,3 +105,11 @@ def take_set_id_bits(top: Path) -> None:
         program.chmod(0o6777)
         assert as_user(1234, script, program) == ""
         assert program.stat().st_mode & 0o7777 == 0o777, script
+
+
+def test_what_the_other_binding_lacks_is_one_list() -> None:
+    """That of the documentation is that which the tests go by."""
+    page = (Path(__file__).parents[2] / "docs/mount.md").read_text()
+    table = page.split("What `binding=pyfuse3` cannot carry")[1].split("\n\n")[1]
+    names = [name for row in table.splitlines()[2:] for name in row.split("|")[1].strip().split(", ")]
+    assert sorted(names) == sorted(lesser_fuse.PYFUSE3_LACKS)

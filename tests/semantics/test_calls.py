@@ -42,6 +42,7 @@ def opened(path: Path, flags: int, call: Any) -> Any:
         os.close(fd)
 
 
+@pytest.mark.uses("LSEEK")
 def test_holes_and_data_are_found(tmp_path):
     def act(root):
         def seek(fd):
@@ -68,6 +69,7 @@ MODES = (
 RANGES = ((BLOCK, BLOCK), (0, 0), (-1, BLOCK), (5, 7), (1 << 20, BLOCK))
 
 
+@pytest.mark.uses("FALLOCATE")
 def test_space_is_given_and_taken_as_the_upper_knows_it(tmp_path):
     def act(root):
         results = []
@@ -118,6 +120,7 @@ def test_92_ranges_are_copied(tmp_path):
     run_beside(tmp_path, build, act, ignore=TIMES)
 
 
+@pytest.mark.uses("TMPFILE")
 def test_91_a_file_without_name_is_made_and_named(tmp_path):
     def act(root):
         before = os.umask(0o027)
@@ -149,6 +152,7 @@ def set_flags(fd: int, flags: int) -> int:
     return int(fcntl.ioctl(fd, SETFLAGS, array.array("i", [flags])))
 
 
+@pytest.mark.uses("IOCTL")
 def test_43_flags_of_inodes_are_shown_set_and_copied_up(tmp_path):
     def act(root):
         results = []
@@ -170,6 +174,7 @@ def test_43_flags_of_inodes_are_shown_set_and_copied_up(tmp_path):
     run_beside(tmp_path, lambda layers: (put(layers[0] / "file"), put(layers[1] / "dir/below")), act, ignore=TIMES)
 
 
+@pytest.mark.uses("IOCTL")
 def test_42_what_is_immutable_stays_so(tmp_path):
     def act(root):
         (root / "made").touch()
@@ -301,6 +306,7 @@ def test_syncing_a_filesystem_succeeds(tmp_path):
     run_beside(tmp_path, lambda layers: put(layers[0] / "file"), act, ignore=TIMES)
 
 
+@pytest.mark.uses("STATX")
 def test_what_is_made_has_its_own_time_of_birth_and_the_rest_that_of_the_layer(tmp_path):
     def act(root):
         (root / "made").touch()

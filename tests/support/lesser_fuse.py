@@ -4,7 +4,8 @@
 
 WHAT is a feature of INIT by its name, such as PASSTHROUGH, several joined by `+`, EVERYTHING, or MINOR_31: no more than
 Linux 5.4 had. PYUNION_TEST_REFUSE=WHAT in the environment makes all mounts of the tests so, and leaves out those tests
-that are about what isn't there (`@pytest.mark.uses("PASSTHROUGH")`). `make features` does it for one after the other.
+that are about what isn't there (`@pytest.mark.uses("PASSTHROUGH")`), as PYUNION_TEST_BINDING=pyfuse3 does. `make features`
+does it for one after the other.
 
 The kernel's offer is cut as it comes in; requests newer than its version are unknown.
 """
@@ -16,6 +17,13 @@ from pathlib import Path
 from unionfs.fuse.direct.protocol import Init, Opcode
 
 MINOR_31, EVERYTHING = "MINOR_31", "EVERYTHING"
+PYFUSE3_LACKS = (
+    "PASSTHROUGH", "TMPFILE", "FALLOCATE", "LSEEK", "COPY_FILE_RANGE", "IOCTL", "STATX", "ALLOW_IDMAP",
+    "NO_OPENDIR_SUPPORT", "CACHE_SYMLINKS", "DONT_MASK", "HANDLE_KILLPRIV_V2", "SETXATTR_EXT", "NO_EXPORT_SUPPORT",
+    "INTERRUPT",
+)  # fmt: skip
+"""Features and requests that the other binding can't have; docs/mount.md says what comes of each."""
+
 _NEVER_TAKEN = Init.AUTO_INVAL_DATA | Init.READDIRPLUS_AUTO
 CHOICES = (
     *(feature.name or "" for feature in Init if feature not in _NEVER_TAKEN),
@@ -46,6 +54,8 @@ def command(what: str) -> tuple[str, ...]:
 
 def is_refused(names: tuple[str, ...]) -> bool:
     """Whether these tests run without one of the features, or requests (by opcode), of these names."""
+    if os.environ.get("PYUNION_TEST_BINDING") == "pyfuse3":
+        return not set(PYFUSE3_LACKS).isdisjoint(names)
     what = os.environ.get("PYUNION_TEST_REFUSE", "")
     missing = refused(what)
     return any(Init[name] in missing if name in Init.__members__ else what == MINOR_31 for name in names)

@@ -41,7 +41,8 @@ _WANTED = (
 """What every mount takes. Left out: WRITEBACK_CACHE, which excludes PASSTHROUGH; SECURITY_CTX and CREATE_SUPP_GROUP,
 since the upper's filesystem labels what it creates, and the kernel above has dropped a set-group-id bit that the
 caller's groups don't allow; AUTO_INVAL_DATA, which asks for attributes before each listing; READDIRPLUS_AUTO: with it
-what doesn't fit in a first piece comes without attributes, to be looked up one by one (1,600 of 15,000 in a Debian)."""
+what doesn't fit in a first piece comes without attributes, to be looked up one by one (1,630 of 15,000 in a Debian: a
+`find -printf` sends 4,800 requests instead of 2,200; one that wants names alone, `ls -R`, sends as many either way)."""
 
 
 class Wishes(NamedTuple):
