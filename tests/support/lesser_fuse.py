@@ -4,8 +4,8 @@
 
 WHAT is a feature of INIT by its name, such as PASSTHROUGH, several joined by `+`, EVERYTHING, or MINOR_31: no more than
 Linux 5.4 had. PYUNION_TEST_REFUSE=WHAT in the environment makes all mounts of the tests so, and leaves out those tests
-that are about what isn't there (`@pytest.mark.uses("PASSTHROUGH")`), as PYUNION_TEST_BINDING=pyfuse3 does. `make features`
-does it for one after the other.
+that are about what isn't there (`@pytest.mark.uses("PASSTHROUGH")`), as PYUNION_TEST_BINDING=pyfuse3 does. `make
+features` does it for one after the other.
 
 The kernel's offer is cut as it comes in; requests newer than its version are unknown.
 """
