@@ -146,7 +146,7 @@ def _wait(container: Container) -> int:
     except OSError:
         return int(container.state()["exit_code"])
     try:
-        while message := os.read(connection, control.MOST_BYTES):
+        while message := control.hear(connection):
             if message[:1] == control.EXITED:
                 return int(message[1:])
     finally:

@@ -268,7 +268,8 @@ def _network(options: Parsed, store: Store) -> tuple[str, dict[str, Any]]:
         from runtime.cli.flags import network
 
         mode, networks = network.mode(options, store), network.read(options)
-    if mode not in ("host", "none") and not mode.startswith("container:") and not programs.find("nft"):
+    shared = mode in ("host", "none") or mode.startswith("container:")
+    if not shared and os.geteuid() == 0 and not programs.find("nft"):
         print(_NO_NFT, file=sys.stderr)
     return mode, networks
 

@@ -86,11 +86,20 @@ def _become(user: User, confined: Confinement) -> None:
     else:
         held = ambient = confined.ambient
         keep_through_setuid()
-    os.setgroups(user.groups)
+    _set_groups(user.groups)
     os.setresgid(user.gid, user.gid, user.gid)
     os.setresuid(user.uid, user.uid, user.uid)
     capset(Caps(held, held, ambient))
     raise_ambient(ambient)
+
+
+def _set_groups(groups: list[int]) -> None:
+    """In a namespace of one user's id alone it isn't allowed, and he stays in his groups: user_namespaces(7)."""
+    try:
+        os.setgroups(groups)
+    except PermissionError:
+        if groups:
+            raise
 
 
 def _capabilities(security: dict[str, Any], privileged: bool) -> tuple[int, int]:

@@ -11,6 +11,7 @@ connects says nothing but what it wants: `a` to get and give streams, `s` to sto
     c + letter    nobody reads that stream      s           heard: it won't be started again when it ends
     d             this one may leave without ending the container
     s             don't start it again when it ends
+    n             the container's namespaces      n, with descriptors of them (see namespaces.KINDS)
 """
 
 import os
@@ -21,7 +22,7 @@ from contextlib import contextmanager, suppress
 from runtime.container.relay import READ_BYTES
 from unionfs.linux.sockets import packet_pair
 
-ATTACH, INPUT, SIZE, SIGNAL, UNREAD, DETACH, STOP = b"a", b"i", b"w", b"k", b"c", b"d", b"s"
+ATTACH, INPUT, SIZE, SIGNAL, UNREAD, DETACH, STOP, NAMESPACES = b"a", b"i", b"w", b"k", b"c", b"d", b"s", b"n"
 OUTPUT, ERROR, RUNS, FAILED, EXITED = b"o", b"e", b"r", b"f", b"x"
 
 MOST_BYTES = READ_BYTES + 1
@@ -61,6 +62,35 @@ def connect(run_directory: str) -> int:
 def pair() -> tuple[int, int]:
     """A connection whose both ends are at hand: the command's and the monitor's."""
     return packet_pair()
+
+
+def send_namespaces(connection: int, namespaces: list[int]) -> None:
+    """Answer NAMESPACES. One who is behind with reading gets no answer."""
+    import socket
+
+    with socket.socket(fileno=os.dup(connection)) as answer, suppress(OSError):
+        socket.send_fds(answer, [NAMESPACES], namespaces)
+
+
+def ask_namespaces(run_directory: str) -> list[int]:
+    """What the monitor answers to NAMESPACES; nothing if it is gone."""
+    import socket
+
+    with suppress(OSError), socket.socket(fileno=connect(run_directory)) as connection:
+        connection.send(NAMESPACES)
+        while True:
+            message, fds, _, _ = socket.recv_fds(connection, MOST_BYTES, 16)
+            if message in (NAMESPACES, b""):
+                return fds
+    return []
+
+
+def hear(connection: int) -> bytes:
+    """The next message from the monitor; nothing when it is gone."""
+    try:
+        return os.read(connection, MOST_BYTES)
+    except ConnectionResetError:  # it ended before it heard of us
+        return b""
 
 
 def pack_size(size: tuple[int, int]) -> bytes:

@@ -18,6 +18,7 @@ from unionfs.linux import process
 from unionfs.linux.descriptors import close_all_but
 
 if TYPE_CHECKING:
+    from runtime.container.userns import Maps
     from unionfs.core.union import Union
 
 
@@ -35,6 +36,8 @@ class DriverJob(NamedTuple):
     """The container's lock, held only by being open."""
     monitor: int
     """Pid of the process that forks this one."""
+    maps: "Maps | None"
+    """Of the user namespace we are in, if we aren't root."""
 
 
 def main(job: DriverJob) -> NoReturn:
@@ -68,7 +71,7 @@ def _serve(job: DriverJob) -> None:
     gc.freeze()
     gc.enable()
     mark("driver's modules imported")
-    union = open_root(job.container, job.config)
+    union = open_root(job.container, job.config, job.maps)
     if os.read(job.mounted, 1) and os.getppid() == job.monitor:
         os.close(job.mounted)
         mark("driver serves")
@@ -76,12 +79,13 @@ def _serve(job: DriverJob) -> None:
     union.close()
 
 
-def open_root(container: Container, config: Config) -> "Union":
-    """The union that is a container's root filesystem. Raises UnionError, OSError."""
+def open_root(container: Container, config: Config, maps: "Maps | None") -> "Union":
+    """The union that is a container's root filesystem; `maps` as in DriverJob. Raises UnionError, OSError."""
     from unionfs.core.opening import open_union
     from unionfs.core.options import UnionOptions
 
     layers = [*config.layers, skeleton(container.places)]
+    squashed = 0 if maps is not None and maps.uids is None else None
     return open_union(
         UnionOptions(
             lower=tuple(map(os.fsencode, layers)),
@@ -90,6 +94,10 @@ def open_root(container: Container, config: Config) -> "Union":
             dialect="auto",
             volatile=config.auto_remove or config.volatile,
             allow_nested=config.nested,
+            userxattr=None if maps is None else True,
+            xattr_permissions=0 if maps is None else 2,
+            squash_uid=squashed,
+            squash_gid=squashed,
         )
     )
 

@@ -21,7 +21,7 @@ from runtime.container.config import Config
 from runtime.container.confine import Confinement
 from runtime.container.hub import Client, Hub
 from runtime.container.init import environment, switch_import_off
-from runtime.container.record import Container, open_process
+from runtime.container.record import Container
 from runtime.container.relay import Loop
 from runtime.container.session import Session, Wish, result, size
 from runtime.errors import FAILURE, SIGNALLED, Refusal, describe
@@ -52,8 +52,7 @@ class Asked(NamedTuple):
 class _Job(NamedTuple):
     asked: Asked
     config: Config
-    pidfd: int
-    """Of the container's first process."""
+    doors: namespaces.Doors
     confined: Confinement
     group: "Group"
     size: tuple[int, int]
@@ -64,11 +63,11 @@ def run(container: Container, asked: Asked, wish: Wish) -> int:
     from runtime.container import cgroups
 
     config = container.config()
-    pidfd = open_process(container)
+    doors = namespaces.open_doors(container)
     job = _Job(
         asked,
         config,
-        pidfd,
+        doors,
         confine.confinement(config.security, container.filters, config.privileged or asked.privileged),
         cgroups.find(container.id, config.limits),
         size(),
@@ -78,7 +77,8 @@ def run(container: Container, asked: Asked, wish: Wish) -> int:
     if guard == 0:
         _guard(job, theirs)
     os.close(theirs)
-    os.close(pidfd)
+    for fd in doors.descriptors():
+        os.close(fd)
     ended = Session(ours, wish).run()
     if ended.status is not None or not ended.told:
         with suppress(ChildProcessError):
@@ -91,7 +91,7 @@ def _guard(job: _Job, connection: int) -> NoReturn:
         signals.block_all()
         os.setsid()
         os.chdir("/")
-        close_all_but({job.pidfd, connection})
+        close_all_but({*job.doors.descriptors(), connection})
         point_at_null(0, 1, 2)
         process.set_title(f"pyunion: exec in {job.config.name}")
         process.make_undumpable()
@@ -137,7 +137,7 @@ class _Guard:
         stdout, stderr = (_NONE, _NONE) if asked.tty else (os.pipe(), os.pipe())
         channel = console.channel() if asked.tty else _NONE
         theirs = (stdin[0], stdout[1], stderr[1])
-        namespaces.join_pids(self._job.pidfd, self._job.config)
+        namespaces.join_pids(self._job.doors, self._job.config)
         try:
             self._pid = os.fork()
         except OSError:  # ENOMEM: its first process has ended
@@ -202,11 +202,12 @@ def _enter(job: _Job, stdio: tuple[int, int, int], channel: int, errors: int) ->
     """Become the command, or say why not. Precondition: not dumpable; in the container's pid namespace."""
     try:
         job.group.enter()
-        close_all_but({0, 1, 2, job.pidfd, channel, errors, *stdio} - {-1})
+        close_all_but({0, 1, 2, *job.doors.descriptors(), channel, errors, *stdio} - {-1})
         switch_import_off()
         process.join_new_keyring()
-        namespaces.join(job.pidfd, job.config)
-        os.close(job.pidfd)
+        namespaces.join(job.doors, job.config)
+        for fd in job.doors.descriptors():
+            os.close(fd)
         command = _command(job, channel)
         for fd in {*stdio} - {-1}:
             os.fchown(fd, command.user.uid, -1)  # /dev/stdout and the like can be opened by their owner only

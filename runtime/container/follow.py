@@ -4,6 +4,7 @@ import os
 import select
 from collections.abc import Iterator
 
+from runtime.container import control
 from unionfs.linux import inotify
 
 _READ_BYTES = 65536
@@ -37,7 +38,7 @@ def lines(path: str, ends: int = -1) -> Iterator[bytes]:
             else:
                 ready = {fd for fd, _ in poll.poll()}
                 inotify.clear(watch)
-                ended = ends in ready and not os.read(ends, _READ_BYTES)
+                ended = ends in ready and not control.hear(ends)
     finally:
         for fd in {watch, file} - {-1}:
             os.close(fd)

@@ -11,7 +11,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from runtime.container import confine, console, namespaces, network, progress, rlimits, rootfs, sysctls, users
+from runtime.container import confine, console, namespaces, network, progress, rlimits, rootfs, sysctls, userns, users
 from runtime.container.command import Command, run
 from runtime.container.config import Config
 from runtime.container.inroot import open_target
@@ -23,6 +23,7 @@ from unionfs.linux.descriptors import close_all_but, point_at_null
 
 if TYPE_CHECKING:
     from runtime.container.cgroups.group import Group
+    from runtime.container.userns import Maps
 
 _MOST = 2**31 - 1
 _MESSAGE_BYTES = 4096
@@ -53,6 +54,10 @@ class Job(NamedTuple):
     resolv_conf: bytes
     filters: str
     """Directory of compiled filters of system calls."""
+    maps: "Maps | None"
+    """Of the user namespace we are in, if we aren't root."""
+    doors: int
+    """Socket through which descriptors of the namespaces go to the monitor, or -1."""
 
 
 def main(job: Job) -> NoReturn:
@@ -81,25 +86,30 @@ def _start(job: Job) -> int:
     job.group.enter()
     pidfds = {pidfd for pidfd, _ in job.namespaces.joined}
     close_all_but(
-        {0, 1, 2, job.device, job.mounted, job.progress, job.go, *job.stdio, job.terminal, *pidfds, *kept()} - {-1}
+        {0, 1, 2, job.device, job.mounted, job.progress, job.go, *job.stdio, job.terminal, job.doors, *pidfds, *kept()}
+        - {-1}
     )
     if not progress.is_heard(job.progress):
         raise Refusal("the monitor process was killed")  # before we asked to be told
     process.set_title("pyunion: init")
     os.umask(0)
     shm, volumes = _leave_the_host(job)
+    if job.doors >= 0:
+        namespaces.send(job.doors)
     progress.send_unshared(job.progress)
     mark("namespaces made")
     confined = confine.confinement(config.security, job.filters, config.privileged)
     scratch = _make_scratch(job)
     root = _mount_union(job, scratch)
-    prepared = rootfs.prepare(config, shm)
+    prepared = rootfs.prepare(config, shm, job.maps)
     sysctls.write(prepared.proc, config.sysctls)
     terminal = console.open_terminal(prepared.pts, job.size) if config.tty else None
     mark("filesystems made")
-    rootfs.attach(root, scratch, prepared, volumes, config)
+    rootfs.attach(root, scratch, prepared, volumes, config, job.maps)
     mark("root filesystem ready")
     user = users.look_up(root, config.user, config.groups)
+    if job.maps is not None:
+        user = userns.as_possible(job.maps, user)
     for fd in {*job.stdio} - {-1}:
         os.fchown(fd, user.uid, -1)  # /dev/stdout and the like can be opened by their owner only
     for path in (*config.directories, config.workdir):

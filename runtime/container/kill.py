@@ -64,7 +64,7 @@ def forbid_restart(container: Container) -> None:
         connection = control.connect(container.run_directory)
         try:
             os.write(connection, control.STOP)
-            while (message := os.read(connection, control.MOST_BYTES)) and message != control.STOP:
+            while (message := control.hear(connection)) and message != control.STOP:
                 pass
         finally:
             os.close(connection)

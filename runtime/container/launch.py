@@ -9,7 +9,7 @@ from runtime.container.monitor import Caller
 from runtime.container.record import Container
 from runtime.container.session import Session, Wish, result, size
 from runtime.container.store import Store
-from runtime.errors import Refusal
+from runtime.errors import FAILURE, Refusal
 
 
 def foreground(config: Config) -> Wish:
@@ -29,9 +29,13 @@ def run(store: Store, container: Container, config: Config, lock: int, wish: Wis
     ours, theirs = control.pair()
     settings = console.settings(0) if wish.tty and wish.stdin else None
     terminal = (os.dup(0), settings) if settings is not None else None
-    child = os.fork()
-    if child == 0:
-        monitor.main(container, config, lock, Caller(theirs, size(), terminal))
+    caller = Caller(theirs, size(), terminal, None)
+    if os.geteuid() == 0:
+        child = os.fork()
+        if child == 0:
+            monitor.main(container, config, lock, caller)
+    else:
+        child = _fork_unprivileged(container, config, lock, caller)
     for fd in (lock, theirs, *((terminal[0],) if terminal else ())):
         os.close(fd)
     ended = Session(ours, wish).run()
@@ -44,3 +48,31 @@ def run(store: Store, container: Container, config: Config, lock: int, wish: Wis
         with suppress(ChildProcessError):
             os.waitpid(child, 0)
     return result(ended)
+
+
+def _fork_unprivileged(container: Container, config: Config, lock: int, caller: Caller) -> int:
+    """The monitor, in a user namespace: its pid. Raises Refusal."""
+    from runtime.container import userns
+
+    mapped = userns.maps()
+    unshared_reader, unshared = os.pipe()
+    ready_reader, ready = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(ready)
+        try:
+            userns.enter(mapped, unshared, ready_reader)
+        except OSError as error:
+            os.write(2, f"pyunion: a user namespace can't be had here: {error.strerror or error}\n".encode())
+            os._exit(FAILURE)
+        monitor.main(container, config, lock, caller._replace(maps=mapped))
+    os.close(unshared)
+    os.close(ready_reader)
+    os.read(unshared_reader, 1)
+    os.close(unshared_reader)
+    try:
+        userns.write_maps(mapped, child)
+        os.write(ready, b"r")
+    finally:
+        os.close(ready)
+    return child

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from runtime.container import console, control, driver, network, signals
+from runtime.container import console, control, driver, namespaces, network, signals
 from runtime.container.config import Config
 from runtime.container.driver import DriverJob
 from runtime.container.events import emit
@@ -27,6 +27,7 @@ from unionfs.linux import process
 
 if TYPE_CHECKING:
     from runtime.container.cgroups.group import Group
+    from runtime.container.userns import Maps
 
 _DRIVER_ENDS_WITHIN_MS = 10_000
 """An unmounted driver has only to close its files; one that takes longer hangs."""
@@ -37,12 +38,18 @@ _NONE = (-1, -1)
 class Life:
     """From the first fork to the last wait."""
 
-    def __init__(self, container: Container, config: Config, lock: int, loop: Loop, hub: Hub) -> None:
+    def __init__(
+        self, container: Container, config: Config, lock: int, loop: Loop, hub: Hub, maps: "Maps | None"
+    ) -> None:
         self._container = container
         self._config = config
         self._lock = lock
         self._loop = loop
         self._hub = hub
+        self._maps = maps
+        self._doors = _NONE
+        self.namespaces: list[int] = []
+        """For an ordinary user's commands that come later: nobody else can open them."""
         self._progress = Progress()
         self._init = self._init_fd = -1
         self._driver = self._driver_fd = -1
@@ -108,10 +115,11 @@ class Life:
         us = os.getpid()
         self._driver = os.fork()
         if self._driver == 0:
-            driver.main(DriverJob(self._container, config, device, mounted_reader, progress, self._lock, us))
+            job = DriverJob(self._container, config, device, mounted_reader, progress, self._lock, us, self._maps)
+            driver.main(job)
         mark("driver forked")
         # what the first process needs is imported while the driver imports, which takes longest, what it needs
-        from runtime.container import cgroups, init, namespaces
+        from runtime.container import cgroups, init
 
         mark("first process's modules imported")
         self._driver_fd = os.pidfd_open(self._driver)
@@ -123,23 +131,21 @@ class Life:
         stdout, stderr = (_NONE, _NONE) if config.tty else (os.pipe(), os.pipe())
         channel = console.channel() if config.tty else _NONE
         go, self._go = os.pipe()
+        self._doors = console.channel() if self._maps is not None else _NONE
         theirs = (stdin[0], stdout[1], stderr[1])
-        host = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-        namespaces.enter_pids(planned)
-        self._init = os.fork()
+        self._init = namespaces.fork(planned)
         if self._init == 0:
             where = self._container.run_directory
-            texts = (hosts, resolv_conf, self._container.filters)
+            more = (hosts, resolv_conf, self._container.filters, self._maps, self._doors[1])
             init.main(
                 init.Job(
-                    config, where, device, mounted, progress, go, theirs, channel[1], size, planned, self._group, *texts
+                    config, where, device, mounted, progress, go, theirs, channel[1], size, planned, self._group, *more
                 )
             )
-        process.setns(host, process.CLONE_NEWPID)  # further children of ours aren't the container's
         self._init_fd = os.pidfd_open(self._init)
         mark("first process forked")
         pidfds = {pidfd for pidfd, _ in planned.joined}
-        for fd in {*pidfds, host, device, mounted_reader, mounted, progress, go, *theirs, channel[1]} - {-1}:
+        for fd in {*pidfds, self._doors[1], device, mounted_reader, mounted, progress, go, *theirs, channel[1]} - {-1}:
             os.close(fd)
         if config.tty:
             self._loop.watch(channel[0], lambda: self._on_terminal(channel[0]))
@@ -164,12 +170,15 @@ class Life:
 
     def _network_files(self) -> tuple[bytes, bytes]:
         """The texts of /etc/hosts and /etc/resolv.conf."""
-        config = self._config
-        if network.is_ours(config):
+        config, container = self._config, self._container
+        if network.is_ours(config) and self._maps is None:
             from runtime.network import attach, wanted
 
-            asked = wanted.read(config)
-            return attach.prepare(self._container.places, self._container.id, config.name, config.hostname, asked)
+            return attach.prepare(container.places, container.id, config.name, config.hostname, wanted.read(config))
+        if network.is_ours(config):
+            from runtime.network import userland, wanted
+
+            return userland.prepare(config.hostname, config.network, wanted.read(config))
         if config.networks:
             from runtime.network import files, wanted
 
@@ -178,11 +187,15 @@ class Life:
 
     def _connect(self) -> None:
         """The first process has its network namespace: connect it; meanwhile it goes on and waits in the end."""
-        from runtime.network import attach, wanted
+        from runtime.network import attach, userland, wanted
 
-        asked = wanted.read(self._config)
+        container, asked = self._container, wanted.read(self._config)
         try:
-            attach.attach(self._container.places, self._container.id, asked, self._init)
+            if self._maps is None:
+                attach.attach(container.places, container.id, asked, self._init)
+            else:
+                netns = self.namespaces[namespaces.KINDS.index("net")]
+                userland.attach(container.places, container.id, self._config.network, asked, netns)
         except Refusal as error:
             self._progress.fail(error.status, str(error))
             self.kill()
@@ -221,6 +234,8 @@ class Life:
             while data := os.read(self._reader, _PIPE_BYTES):
                 self._progress.feed(data)
             self._loop.forget(self._reader)
+        if self._progress.unshared and not unshared and self._maps is not None:
+            self.namespaces = namespaces.receive(self._doors[0])
         if self._progress.unshared and not unshared and network.is_ours(self._config):
             self._connect()
         if self._progress.started and not started:
@@ -255,7 +270,7 @@ class Life:
         self._hub.end()
         if self._reader >= 0:
             self._read_progress(lambda: None)
-        for fd in (self._init_fd, self._driver_fd, self._reader, self._go):
+        for fd in (self._init_fd, self._driver_fd, self._reader, self._go, *self.namespaces):
             if fd >= 0:
                 self._loop.forget(fd)
                 os.close(fd)

@@ -35,6 +35,7 @@ from unionfs.linux.descriptors import close_all_but, point_at_null
 
 if TYPE_CHECKING:
     from runtime.container.logfile import Log
+    from runtime.container.userns import Maps
 
 _PIPE_BYTES = 4096
 
@@ -48,6 +49,8 @@ class Caller(NamedTuple):
     """Rows and columns of the terminal that the command gets, if it gets one."""
     terminal: tuple[int, Settings] | None
     """The caller's own terminal and its settings, to be restored if the caller can't."""
+    maps: "Maps | None"
+    """Of the user namespace that this is all in, if the caller is an ordinary user."""
 
     def descriptors(self) -> set[int]:
         """All that are open."""
@@ -122,7 +125,7 @@ class _Monitor:
         """The exit status, why the command didn't run, and whether it did."""
         config = self._config
         self._hub = Hub(self._loop, self._clients, self._open_log(), terminal=config.tty)
-        self._life = Life(self._container, config, self._lock, self._loop, self._hub)
+        self._life = Life(self._container, config, self._lock, self._loop, self._hub, self._caller.maps)
         try:
             return *self._life.run(self._caller.size, self._on_start), self._life.started
         except Refusal as error:
@@ -159,6 +162,8 @@ class _Monitor:
             self._pass_on(data)
         elif letter == control.UNREAD and client.owner:
             self._hub.forget(data)
+        elif letter == control.NAMESPACES and self._life is not None:
+            control.send_namespaces(client.fd, self._life.namespaces)
         elif letter == control.DETACH:
             client.owner = False
         elif letter == control.STOP:

@@ -7,6 +7,7 @@ that no stranger who got the number meanwhile is taken for the container.
 import os
 from typing import NamedTuple
 
+from runtime.container import control
 from runtime.container.config import Config
 from runtime.container.record import Container, open_process
 from runtime.errors import Refusal
@@ -21,6 +22,8 @@ FLAGS = {
     "cgroup": process.CLONE_NEWCGROUP,
 }
 _OF_OTHERS = "container:"
+KINDS = ("user", "pid", "ipc", "uts", "net", "cgroup", "mnt")
+"""In the order in which they are entered one by one: the user namespace first, for the right to; the mounts last."""
 
 
 class Plan(NamedTuple):
@@ -71,27 +74,90 @@ def _shared_memory(pidfd: int) -> int:
         os.close(ours)
 
 
-def enter_pids(planned: Plan) -> None:
-    """Have the next child of this process be in the container's pid namespace."""
+def fork(planned: Plan) -> int:
+    """fork(2), the child being in the container's pid namespace; other children of ours aren't."""
     if planned.own_pids:
-        process.unshare(process.CLONE_NEWPID)
-    for pidfd, flag in planned.joined:
-        if flag == process.CLONE_NEWPID:
-            process.setns(pidfd, flag)
+        return process.fork_into_pid_namespace()
+    joined = [pidfd for pidfd, flag in planned.joined if flag == process.CLONE_NEWPID]
+    if not joined:
+        return os.fork()
+    ours = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        process.setns(joined[0], process.CLONE_NEWPID)
+        child = os.fork()
+        if child:
+            process.setns(ours, process.CLONE_NEWPID)
+    finally:
+        os.close(ours)
+    return child
 
 
-def join_pids(pidfd: int, config: Config) -> None:
-    """Have the next child of this process be in the pid namespace of a running container. Raises Refusal: it ended."""
-    if config.namespaces.get("pid") != "host":
-        _join(pidfd, config, process.CLONE_NEWPID)
+def send(channel: int) -> None:
+    """Hand this process's own namespaces to the other end of the socket `channel`, in the order of KINDS."""
+    import socket
+
+    fds = [os.open(f"/proc/self/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in KINDS]
+    with socket.socket(fileno=channel) as connection:
+        socket.send_fds(connection, [b"n"], fds)
+    for fd in fds:
+        os.close(fd)
 
 
-def join(pidfd: int, config: Config) -> None:
+def receive(channel: int) -> list[int]:
+    """What send() handed over at the other end of `channel`, which is closed."""
+    import socket
+
+    with socket.socket(fileno=channel) as connection:
+        _, fds, _, _ = socket.recv_fds(connection, 1, len(KINDS))
+    return fds
+
+
+class Doors(NamedTuple):
+    """The way into a running container."""
+
+    pidfd: int
+    """Of its first process: root's way."""
+    fds: list[int]
+    """Its namespaces, in the order of KINDS: an ordinary user's, who may not look into that process."""
+
+    def descriptors(self) -> set[int]:
+        return {self.pidfd, *self.fds}
+
+
+def open_doors(container: Container) -> Doors:
+    """Raises Refusal: it doesn't run."""
+    pidfd = open_process(container)
+    fds = [] if os.geteuid() == 0 else control.ask_namespaces(container.run_directory)
+    if not fds and os.geteuid() != 0:
+        raise Refusal(f"container {container.config().name} is not running", status=1)
+    return Doors(pidfd, fds)
+
+
+def join_pids(doors: Doors, config: Config) -> None:
+    """Have the next child of this process be in the pid namespace of a running container. Raises Refusal: it ended.
+
+    An ordinary user's process is in the container's user namespace then.
+    """
+    if doors.fds:
+        process.setns(doors.fds[0], process.CLONE_NEWUSER)
+    if config.namespaces.get("pid") == "host":
+        return
+    if doors.fds:
+        process.setns(doors.fds[1], process.CLONE_NEWPID)
+    else:
+        _join(doors.pidfd, config, process.CLONE_NEWPID)
+
+
+def join(doors: Doors, config: Config) -> None:
     """Enter the other namespaces of a running container. Raises Refusal: it ended."""
-    flags = process.CLONE_NEWNS
-    for kind, flag in FLAGS.items():
-        flags |= 0 if kind == "pid" or config.namespaces.get(kind) == "host" else flag
-    _join(pidfd, config, flags)
+    shared = {kind for kind, mode in config.namespaces.items() if mode == "host"}
+    if doors.fds:
+        for kind, fd in zip(KINDS[2:], doors.fds[2:], strict=True):
+            if kind not in shared:
+                process.setns(fd, 0)
+    else:
+        flags = [flag for kind, flag in FLAGS.items() if kind != "pid" and kind not in shared]
+        _join(doors.pidfd, config, process.CLONE_NEWNS | sum(flags))
     os.chdir("/")
 
 

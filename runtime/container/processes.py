@@ -5,7 +5,9 @@ import time
 from contextlib import suppress
 from typing import NamedTuple
 
-from runtime.container.record import Container, open_process
+from runtime.container import namespaces
+from runtime.container.record import Container
+from unionfs.linux import process
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -24,12 +26,15 @@ class Row(NamedTuple):
 
 def pids(container: Container) -> list[int]:
     """All of its pid namespace, its first process left out. Raises Refusal: it doesn't run."""
-    pidfd = open_process(container)
-    try:
-        first = int(container.state()["pid"])
+    doors = namespaces.open_doors(container)
+    first = int(container.state()["pid"])
+    if doors.fds:
+        process.setns(doors.fds[0], process.CLONE_NEWUSER)  # for the right to look at the processes
+        namespace = os.stat(doors.fds[1]).st_ino
+    else:
         namespace = os.stat(f"/proc/{first}/ns/pid").st_ino
-    finally:
-        os.close(pidfd)
+    for fd in doors.descriptors():
+        os.close(fd)
     found = []
     for name in os.listdir("/proc"):
         with suppress(OSError):

@@ -78,7 +78,7 @@ def _serve(container: Container, device: int, lock: int) -> None:
         process.set_title(f"pyunion: driver of {container.config().name}")
         from unionfs.fuse.serve import serve
 
-        union = driver.open_root(container, container.config())
+        union = driver.open_root(container, container.config(), None)
         serve(union, device)
         union.close()
         status = 0

@@ -18,7 +18,7 @@ class _Trace:
 
 def begin() -> None:
     """Keep standard error for it, whatever becomes of descriptor 2. Called once, by the command."""
-    if "PYUNION_TRACE" in os.environ:
+    if os.environ.get("PYUNION_TRACE"):
         import fcntl
 
         from unionfs.linux.process import start_ticks

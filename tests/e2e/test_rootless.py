@@ -1,0 +1,164 @@
+"""Containers of an ordinary user: a second user of this machine, without any privilege."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import process
+from tests.support import needs
+
+USER, SUB_IDS = 4242, 200000
+_PREPARE = """
+set -e
+cd {top}
+for name in passwd group subuid subgid; do
+    cat /etc/$name > $name.new 2>/dev/null || :
+    [ -e /etc/$name ] || touch /etc/$name
+done
+echo 'tester:x:{user}:{user}::{top}/home:/bin/sh' >> passwd.new
+echo 'tester:x:{user}:' >> group.new
+[ -z '{ranges}' ] || echo 'tester:{sub_ids}:65536' | tee subuid.new > subgid.new
+for name in passwd group subuid subgid; do mount --bind $name.new /etc/$name; done
+mkdir -p dev
+mount -t tmpfs tmpfs dev
+mknod -m 666 dev/fuse c 10 229
+mount --bind dev/fuse /dev/fuse
+exec setpriv --reuid {user} --regid {user} --clear-groups env -i PATH="$PATH" HOME={top}/home \
+    XDG_RUNTIME_DIR={top}/home/run XDG_DATA_HOME={top}/home/data sh -ec '
+        pyunion() {{ {program} "$@"; }}
+        box() {{ pyunion run --rm --rootfs {top}/rootfs "$@"; }}
+        cd {top}/home; . {top}/script'
+"""
+
+
+class User:
+    """Runs scripts as that user; `pyunion` is the command, `box` runs in a new container."""
+
+    def __init__(self, top: Path) -> None:
+        self.top = top
+        self.ranges = True
+
+    def __call__(self, script: str) -> "subprocess.CompletedProcess[str]":
+        (self.top / "script").write_text(script)
+        program = Path(sys.executable).with_name("pyunion")
+        ranges = "yes" if self.ranges else ""
+        text = _PREPARE.format(top=self.top, user=USER, sub_ids=SUB_IDS, program=program, ranges=ranges)
+        argv = ["unshare", "-m", "--propagation", "private", "sh", "-c", text]
+        return subprocess.run(
+            argv, capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL
+        )
+
+    def output(self, script: str) -> str:
+        result = self(script)
+        assert (result.returncode, result.stderr) == (0, "")
+        return result.stdout
+
+
+@pytest.fixture
+def user(busybox: Path) -> Iterator[User]:
+    """Afterwards, nothing of the user's may run or be mounted."""
+    needs.commands("newuidmap", "newgidmap", "setpriv", "unshare", "tee")
+    top = Path(tempfile.mkdtemp(prefix="pyunion-user-", dir="/var/tmp"))
+    top.chmod(0o755)
+    shutil.copytree(busybox, top / "rootfs", symlinks=True)
+    (top / "home").mkdir(mode=0o700)
+    os.chown(top / "home", USER, USER)
+    os.chown(top / "rootfs", USER, USER)
+    try:
+        yield User(top)
+        assert list((top / "home/run/pyunion").iterdir()) == []
+        assert processes() == []
+    finally:
+        shutil.rmtree(top)
+
+
+def processes() -> list[str]:
+    """Those of the user, and of his ranges."""
+    found = []
+    for name in os.listdir("/proc"):
+        try:
+            uid = os.stat(f"/proc/{name}").st_uid
+            if name.isdigit() and (uid == USER or SUB_IDS <= uid < SUB_IDS + 65536) and (one := process(int(name))):
+                found.append(one.title)
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def test_root_inside_is_the_user_outside(user: User) -> None:
+    text = user.output("box sh -c 'id -u; cat /proc/self/uid_map; grep CapEff /proc/self/status'")
+    identity, *maps, capabilities = text.splitlines()
+    assert identity == "0"
+    assert [line.split() for line in maps] == [["0", str(USER), "1"], ["1", str(SUB_IDS), "65535"]]
+    assert int(capabilities.split()[1], 16) & 1 << 21 == 0, "no CAP_SYS_ADMIN"
+
+
+def test_files_belong_to_whom_they_are_given(user: User) -> None:
+    text = user.output(f"""
+        pyunion run --name one --rootfs {user.top}/rootfs \\
+            sh -c 'echo x >/f; chown 33:44 /f; chmod 4755 /f; mkdir -p -m 700 /d'
+        pyunion start one; pyunion wait one
+        pyunion diff one
+        find data/pyunion/containers -name f -exec stat -c %u {{}} +
+        pyunion rm one
+        box sh -c 'echo x >/f; chown 33:44 /f; stat -c "%u:%g" /f; su -s /bin/sh alice -c "id -u; cat /f"'
+    """)
+    assert text.splitlines()[1:] == ["0", "A /d", "A /f", str(USER), "one", "33:44", "1000", "x"]
+
+
+def test_the_life_of_a_container(user: User) -> None:
+    text = user.output(f"""
+        pyunion run -d --name one --rootfs {user.top}/rootfs \\
+            sh -c 'trap "exit 3" TERM; echo ready; while :; do sleep 0.1; done'
+        until pyunion logs one | grep ready; do :; done
+        pyunion exec one sh -c 'id -u; hostname | wc -c'
+        pyunion exec -u alice one id -u
+        pyunion top one | grep -c trap
+        pyunion stop one
+        pyunion inspect -f '{{{{.State.ExitCode}}}}' one
+        pyunion start one; pyunion kill one; pyunion wait one; pyunion rm one; pyunion ps -aq
+    """)
+    assert text.splitlines()[1:] == ["ready", "0", "13", "1000", "1", "one", "3", "one", "one", "137", "one"]
+
+
+def test_network_none_and_volumes(user: User) -> None:
+    text = user.output("""
+        mkdir mine; echo out >mine/file
+        box --network none -v $PWD/mine:/mine sh -c 'cat /mine/file; echo in >/mine/new; ip link | grep -c mtu'
+        stat -c %u mine/new
+        box -v $PWD/mine:/mine:ro sh -c 'echo x >/mine/x' 2>&1 || :
+    """)
+    assert text.splitlines()[:3] == ["out", "1", str(USER)]
+    assert "Read-only" in text
+
+
+def test_an_image_is_unpacked_and_run(user: User) -> None:
+    text = user.output(f"""
+        tar -C {user.top}/rootfs -cf box.tar --owner=0 --group=0 .
+        pyunion import box.tar box >/dev/null
+        pyunion run --rm box sh -c 'stat -c %u:%g /etc/passwd; id -u'
+        pyunion run --rm -u alice box id -u
+    """)
+    assert text.splitlines() == ["0:0", "0", "1000"]
+
+
+def test_without_ranges_there_is_root_alone(user: User) -> None:
+    user.ranges = False
+    assert user.output("box sh -c 'id -u; echo x >/f; stat -c %u:%g /f /bin'").splitlines() == ["0", "0:0", "0:0"]
+    result = user("box -u alice id")
+    assert (result.returncode, result.stdout) == (125, "")
+    assert "/etc/subuid" in result.stderr
+
+
+def test_others_of_the_machine_are_out_of_reach(user: User) -> None:
+    """The host's root is nobody inside, and his files are his."""
+    script = "stat -c %u /host/passwd; cat /host/shadow 2>&1; echo x 2>&1 >/host/x"
+    text = user.output(f"box -v /etc:/host sh -c '{script}' || :")
+    assert text.splitlines()[0] == "65534"
+    assert text.count("Permission denied") + text.count("can't") >= 2
