@@ -94,6 +94,9 @@ def forget(union: Union, node: Node) -> None:
             if node.copying is not None:
                 return
             _drop_file(union, node)
+            for parent, _ in node.names:
+                if not parent.lookups:
+                    forget(union, parent)
             return
         node = above
 
