@@ -51,15 +51,19 @@ def load(arguments: list[str], places: Places) -> int:
         about = "Take images out of a docker-archive, an oci-archive or an OCI layout, compressed or not."
         print(usage("pyunion load [OPTIONS] [FILE]", about, _LOAD))
         return 0
-    if len(options.words) > 1:
+    if len(options.words) + len(options.many("input")) > 1:
         raise UsageError("it takes one file")
     from runtime.image.archive.load import Wanted
     from runtime.image.archive.load import load as load_images
+    from runtime.image.obtain import is_elsewhere, load_from
     from runtime.image.platform import parse_platform
 
     platform = parse_platform(options.one("platform")) if options.one("platform") else None
     path = options.one("input") or (options.words or ["-"])[0]
-    for image in load_images(open_store(places), path, Wanted(platform=platform)):
+    store = open_store(places)
+    elsewhere = is_elsewhere(path) and not os.path.exists(path)
+    found = load_from(store, path, platform) if elsewhere else load_images(store, path, Wanted(platform=platform))
+    for image in found:
         names = image.familiar_names()
         print(f"Loaded image: {names[0]}" if names else f"Loaded image ID: {image.id}")
     return 0

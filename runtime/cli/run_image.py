@@ -2,18 +2,17 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Literal, NamedTuple, cast
 
 from runtime.cli.options import Parsed
 from runtime.errors import FAILURE, Refusal, UsageError
-from runtime.image.errors import ImageError, Missing
-from runtime.image.platform import Platform, parse_platform
-from runtime.image.reference import Reference, parse_reference
+from runtime.image.errors import ImageError
+from runtime.image.obtain import obtain
+from runtime.image.platform import parse_platform
 from runtime.image.store import Image, ImageStore
 from runtime.places import Places
 
 _PULLS = ("always", "missing", "never")
-_TRANSPORTS = ("oci", "oci-archive", "docker-archive")
 
 
 class FromImage(NamedTuple):
@@ -80,44 +79,4 @@ def _get(store: ImageStore, name: str, options: Parsed) -> Image:
     pull = options.one("pull", "missing")
     if pull not in _PULLS:
         raise UsageError(f"unknown --pull {pull!r}: there are {', '.join(_PULLS)}")
-    transport, _, rest = name.partition(":")
-    if transport in _TRANSPORTS and rest:
-        return _load(store, rest, platform)
-    if pull != "always":
-        try:
-            return _check(store.resolve(name), name, platform)
-        except Missing:
-            if pull == "never":
-                raise
-    return _pull(store, parse_reference(name), platform)
-
-
-def _check(image: Image, name: str, platform: Platform | None) -> Image:
-    """Raises Missing if what is here is for another platform than was asked for."""
-    if platform is not None and image.config().platform != platform:
-        raise Missing(f"image {name} is here for {image.config().platform}, not for {platform}")
-    return image
-
-
-def _load(store: ImageStore, text: str, platform: Platform | None) -> Image:
-    """`PATH[:TAG]`; a path may have colons if a tag follows."""
-    import os
-
-    from runtime.image.archive.load import Wanted, load
-
-    path, _, tag = ("", "", "") if os.path.exists(text) else text.partition(":")
-    while path and not os.path.exists(path) and ":" in tag:
-        more, _, tag = tag.partition(":")
-        path = f"{path}:{more}"
-    images = load(store, path or text, Wanted(tag, platform))
-    if len(images) > 1:
-        raise ImageError(f"{text}: there are {len(images)} images in it: say which, as {text}:NAME")
-    return images[0]
-
-
-def _pull(store: ImageStore, reference: Reference, platform: Platform | None) -> Image:
-    from runtime.image.registry.progress import make_progress
-    from runtime.image.registry.pull import pull
-    from runtime.image.registry.registries import Access, Registries
-
-    return pull(store, Registries(Access()), reference, make_progress(False), platform)
+    return obtain(store, name, platform, cast(Literal["always", "missing", "never"], pull))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from runtime.trees import remove_tree
 from tests.image_store.conftest import Command
+from tests.image_store.layouts import archive, make_layout, member
 from tests.support import needs
 
 pytestmark = needs.root
@@ -44,6 +45,18 @@ def test_archives_of_the_real_tools_come_in(pyunion: Command, layout: Path, tmp_
         assert f"example.org/{form}:1" in pyunion("load", stdin=gzip.compress(data, 1))
         assert pyunion("run", "--rm", f"{form}:{tmp_path}/{form}.tar", "id", "-u") == "1000\n"
         assert pyunion("run", "--rm", f"example.org/{form}:1", "id", "-u") == "1000\n"
+
+
+def test_load_takes_places_as_run_does(pyunion: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "with:colon"
+    make_layout(folder, [archive([member("file")])], name="example.org/test:1")
+    assert "Loaded image: example.org/test:1" in pyunion("load", f"oci:{folder}")
+    assert "Loaded image: example.org/test:1" in pyunion("load", f"oci:{folder}:example.org/test:1")
+    pyunion("save", "-o", tmp_path / "saved.tar", "example.org/test:1")
+    for transport in ("docker-archive", "oci-archive"):
+        assert "Loaded image: example.org/test:1" in pyunion("load", f"{transport}:{tmp_path}/saved.tar")
+    assert "no image 'other:1' there" in pyunion("load", f"oci:{folder}:other:1", status=1)
+    assert "No such file" in pyunion("load", f"oci:{tmp_path}/nowhere", status=125)
 
 
 def test_what_goes_out_the_real_tools_accept(pyunion: Command, layout: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from runtime.places import Places
 _DEADLINE_S = 60
 _OF_THE_TESTER = ("REGISTRY_AUTH_FILE", "XDG_CONFIG_HOME", "DOCKER_CONFIG", "SSL_CERT_FILE")
 _HASTE = ("--retry-delay", "0.01")
+_USUAL = {"pull": _HASTE, "push": _HASTE, "run": ("--network=none",)}
 
 
 class Client:
@@ -29,7 +30,7 @@ class Client:
     def argv(self, verb: str, *arguments: object) -> list[str]:
         program = Path(sys.executable).with_name("pyunion")
         state = [f"--root={self.places.root}", f"--runroot={self.places.runroot}"]
-        return [str(program), *state, verb, *(_HASTE if verb in ("pull", "push") else ()), *map(str, arguments)]
+        return [str(program), *state, verb, *_USUAL.get(verb, ()), *map(str, arguments)]
 
     def environ(self, **more: str) -> dict[str, str]:
         environ = {name: value for name, value in os.environ.items() if name not in _OF_THE_TESTER}
