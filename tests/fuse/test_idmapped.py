@@ -78,7 +78,7 @@ def fill(lower: Path) -> None:
     os.chown(lower / "dir", 5, 6)
 
 
-@pytest.mark.uses("ALLOW_IDMAP")
+@pytest.mark.uses("ALLOW_IDMAP", "HANDLE_KILLPRIV_V2")
 def test_owners_are_shown_and_kept_through_the_map(make_union: MakeUnion, public_path: Path) -> None:
     """Rule 82."""
     union = make_union(fill)
@@ -103,7 +103,7 @@ os.chmod("file", 0o600)
     assert (union.top / "file").read_text() == "content more"
 
 
-@pytest.mark.uses("ALLOW_IDMAP")
+@pytest.mark.uses("ALLOW_IDMAP", "HANDLE_KILLPRIV_V2")
 def test_set_id_bits_go_with_a_strangers_write_there_too(make_union: MakeUnion, public_path: Path) -> None:
     union = make_union(fill)
     with mapped(union.top, public_path / "mapped") as top:

@@ -201,7 +201,7 @@ def test_layers_on_overlayfs_are_passed_through(
     assert moved(union, NEW, union.top / "new") == {}
 
 
-def test_without_privilege_the_driver_reads_and_writes(public_path: Path) -> None:
+def test_without_privilege_the_driver_reads_and_writes_and_says_so(public_path: Path) -> None:
     script = public_path / "script.sh"
     for name in ("lower", "upper", "work", "merged"):
         (public_path / name).mkdir()
@@ -224,6 +224,8 @@ def test_without_privilege_the_driver_reads_and_writes(public_path: Path) -> Non
     command = ["unshare", "--user", "--map-root-user", "--mount", "sh", str(script)]
     result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
     assert (result.returncode, result.stdout) == (0, "new\nmore\n"), result.stderr
+    told = [line for line in result.stderr.splitlines() if "not passed through: Operation not permitted" in line]
+    assert len(told) == 1, result.stderr
 
 
 # No lower layer is ever written
