@@ -13,7 +13,7 @@ from unionfs.fuse import mounting
 from unionfs.fuse.direct.offer import Offer, offered
 from unionfs.fuse.direct.protocol import Init
 
-_OLDEST, _CLONES, _PASSTHROUGH = (5, 4), (5, 12), (6, 9)
+_OLDEST, _CLONES = (5, 4), (5, 12)
 _FUSE_CONF = "/etc/fuse.conf"
 
 
@@ -25,20 +25,14 @@ def check() -> Iterator[Finding]:
     yield _pyfuse3()
 
 
-def version() -> tuple[int, ...]:
-    """Of the kernel: major and minor."""
-    return tuple(map(int, re.findall(r"\d+", os.uname().release)[:2]))
-
-
 def _kernel() -> Finding:
     release = f"Linux {os.uname().release}"
-    if version() < _OLDEST:
+    version = tuple(map(int, re.findall(r"\d+", release)[:2]))
+    if version < _OLDEST:
         return missing("kernel", release, "a kernel from Linux 5.4 on, better 6.9")
-    if version() < _CLONES:
-        return less(
-            "kernel", f"{release}: layers are used as they are, not through read-only clones; no containers",
-            "a kernel from Linux 5.12 on, better 6.9",
-        )  # fmt: skip
+    if version < _CLONES:
+        text = f"{release}: layers are used as they are, not through read-only clones; no containers"
+        return less("kernel", text, "a kernel from Linux 5.12 on, better 6.9")
     return ok("kernel", release)
 
 
