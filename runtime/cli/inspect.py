@@ -18,10 +18,11 @@ _INSPECT = (
     Option("type", "container or image, where a name is both", "", "TYPE"),
 )
 _TYPES = ("", "container", "image")
-_CONFIG = (
-    "User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal", "OnBuild",
-    "Healthcheck", "Shell",
-)  # fmt: skip
+_CONFIG: dict[str, Any] = {
+    "User": "", "ExposedPorts": {}, "Env": [], "Entrypoint": [], "Cmd": [], "Volumes": {}, "WorkingDir": "",
+    "Labels": {}, "StopSignal": "", "OnBuild": [], "Healthcheck": None, "Shell": [],
+}  # fmt: skip
+"""What a configuration that leaves it out says: a template shall find every field."""
 
 
 def inspect(arguments: list[str], places: Places) -> int:
@@ -47,7 +48,7 @@ def inspect(arguments: list[str], places: Places) -> int:
 
 
 def describe_image(image: Image) -> dict[str, Any]:
-    """All about an image, in Docker's words; what its configuration leaves out is there as null."""
+    """All about an image, in Docker's words."""
     config = image.config()
     names = [parse_reference(name) for name in image.names]
     return {
@@ -60,7 +61,7 @@ def describe_image(image: Image) -> dict[str, Any]:
         "Variant": config.platform.variant,
         "Os": config.platform.os,
         "Size": image.size,
-        "Config": {**dict.fromkeys(_CONFIG), **config.config},
+        "Config": {**_CONFIG, **{key: value for key, value in config.config.items() if value is not None}},
         "RootFS": {"Type": "layers", "Layers": [str(diff_id) for diff_id in config.diff_ids]},
         "ManifestType": image.descriptor.media_type,
         "Digest": str(image.descriptor.digest),

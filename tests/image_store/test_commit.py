@@ -23,7 +23,7 @@ def test_an_image_gets_the_configuration_of_its_container(pyunion: Command, layo
     made = json.loads(pyunion("inspect", MADE))[0]
     config = made["Config"]
     assert config["Env"] == ["PATH=/bin", "FROM=image", "MORE=1"]
-    assert (config["Cmd"], config["Entrypoint"]) == (["true"], None)
+    assert (config["Cmd"], config["Entrypoint"]) == (["true"], [])
     assert (config["User"], config["WorkingDir"], config["StopSignal"]) == ("0", "/etc", "SIGUSR1")
     assert config["Labels"] == {"a": "b", "c": "d"}
     assert sorted(config["ExposedPorts"]) == ["80/tcp", "81/tcp"]

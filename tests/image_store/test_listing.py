@@ -96,7 +96,7 @@ def test_history_tells_each_step(pyunion: Command) -> None:
 @pytest.mark.usefixtures("two")
 def test_inspect_takes_templates_and_types(pyunion: Command) -> None:
     assert pyunion("inspect", "-f", "{{index .RepoTags 0}} {{.Config.Cmd}}", FIRST, SECOND).splitlines() == [
-        f"{FIRST} <no value>", f"{SECOND} [sh]"]  # fmt: skip
+        f"{FIRST} []", f"{SECOND} [sh]"]  # fmt: skip
     assert json.loads(pyunion("inspect", "-f", "{{json .Config.Labels}}", SECOND)) == {"stage": "test"}
     assert len(pyunion("inspect", "--format", "json", FIRST).splitlines()) == 1
     assert "no such image: none" in pyunion("inspect", "--type", "image", "none", status=1)
