@@ -42,10 +42,17 @@ def plan(config: Config, places: Places) -> Plan:
     for kind, flag in FLAGS.items():
         mode = config.namespaces.get(kind, "private")
         if mode.startswith(_OF_OTHERS):
-            joined.append((open_process(Container(places, mode.removeprefix(_OF_OTHERS))), flag))
+            joined.append((_process_of(Container(places, mode.removeprefix(_OF_OTHERS))), flag))
         elif mode == "private" and kind != "pid":
             new |= flag
     return Plan(new, config.namespaces.get("pid", "private") == "private", joined)
+
+
+def _process_of(container: Container) -> int:
+    try:
+        return open_process(container)
+    except Refusal as error:
+        raise Refusal(str(error)) from None  # it is the new container's failure
 
 
 def enter(planned: Plan) -> int:

@@ -22,13 +22,13 @@ _DEADLINE_S = 30
 class Screen:
     """A terminal, and `pyunion run -it` in its foreground."""
 
-    def __init__(self, pyunion: Pyunion, *arguments: str) -> None:
+    def __init__(self, pyunion: Pyunion, *arguments: str, verb: tuple[str, ...] = ()) -> None:
         self.master, slave = pty.openpty()
         self.resize(30, 100)
         self.before = termios.tcgetattr(slave)
         self.slave = slave
         self.process = subprocess.Popen(
-            pyunion.argv("run", "--rm", "--rootfs", pyunion.rootfs, "-it", *arguments),
+            pyunion.argv(*(verb or ("run", "--rm", "--rootfs", str(pyunion.rootfs), "-it")), *arguments),
             stdin=slave,
             stdout=slave,
             stderr=slave,
@@ -153,3 +153,49 @@ def test_planted_terminals_are_not_used(pyunion: Pyunion, layer: Path) -> None:
     (layer / "dev/console").symlink_to("/etc/passwd")
     result = pyunion.run_on(layer, "-t", "tty")
     assert (result.returncode, result.stdout) == (0, "/dev/pts/0\n")
+
+
+def test_detach_keys_leave_the_container_to_itself_and_attach_comes_back(pyunion: Pyunion) -> None:
+    options = ("run", "-it", "--name", "one", "-e", "PS1=$ ", "--rootfs", str(pyunion.rootfs))
+    screen = Screen(pyunion, "sh", verb=options)
+    screen.expect(r"\$ ")
+    screen.type("echo fir''st\n")
+    screen.expect("first\r\n")
+    screen.type("\x10\x11")
+    assert screen.process.wait(30) == 0
+    assert termios.tcgetattr(screen.slave) == screen.before
+    screen.close()
+    assert pyunion("ps", "--format", "{{.Names}}").stdout == "one\n"
+    again = Screen(pyunion, "one", verb=("attach", "--detach-keys", "ctrl-a,z"))
+    again.type("echo sec''ond\n")
+    again.expect("second\r\n")
+    again.type("\x01z")
+    assert again.process.wait(30) == 0
+    again.close()
+    last = Screen(pyunion, "one", verb=("attach",))
+    last.type("exit 7\n")
+    assert last.process.wait(30) == 7
+    last.close()
+
+
+def test_two_who_are_attached_see_the_same(pyunion: Pyunion) -> None:
+    options = ("run", "-it", "--rm", "--name", "one", "-e", "PS1=$ ", "--rootfs", str(pyunion.rootfs))
+    first = Screen(pyunion, "sh", verb=options)
+    first.expect(r"\$ ")
+    second = Screen(pyunion, "one", verb=("attach",))
+    second.type("echo bo''th\n")
+    second.expect("both\r\n")
+    first.expect("both\r\n")
+    first.type("exit 3\n")
+    assert (first.process.wait(30), second.process.wait(30)) == (3, 3)
+    first.close()
+    second.close()
+
+
+def test_exec_has_a_terminal_of_its_own(pyunion: Pyunion) -> None:
+    assert pyunion("run", "-dt", "--name", "one", "--rootfs", pyunion.rootfs, "sleep", "1000").returncode == 0
+    screen = Screen(pyunion, "one", "sh", "-c", "tty; stty size; echo $TERM; read x; exit $x", verb=("exec", "-it"))
+    screen.expect("/dev/pts/1\r\n30 100\r\nxterm\r\n")
+    screen.type("5\n")
+    assert screen.process.wait(30) == 5
+    screen.close()
