@@ -33,3 +33,16 @@ def test_links_made_and_removed_after_copy_up_are_counted_from_the_upper_object(
         return [os.stat(root / name).st_nlink for name in ("one", "two", "five", "six")]
 
     run_beside(tmp_path, build, act, ignore=TIMES)
+
+
+def test_a_symlink_with_several_names_is_copied_up_as_itself(tmp_path):
+    def build_symlinks(layers):
+        put(layers[1] / "target", "is not touched")
+        os.symlink("target", layers[1] / "link")
+        os.link(layers[1] / "link", layers[1] / "other", follow_symlinks=False)
+
+    def act(root):
+        os.chown(root / "link", 1234, 1234, follow_symlinks=False)
+        return [(os.lstat(root / name).st_uid, os.lstat(root / name).st_nlink) for name in ("link", "other", "target")]
+
+    run_beside(tmp_path, build_symlinks, act)

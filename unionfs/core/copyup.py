@@ -348,7 +348,7 @@ def upper_name(union: Union, parent: Dir, name: bytes, node: File) -> None:
     links = source.stat().st_nlink
     if node.lower_links:  # right before and after the link; Kernel: ovl_set_nlink_lower()
         _set_mark(union, source, NLINK, b"L%+d" % (links + node.nlink_diff - node.lower_links))
-    os.link(source.name, name, src_dir_fd=source.dirfd, dst_dir_fd=target.dirfd)
+    os.link(source.name, name, src_dir_fd=source.dirfd, dst_dir_fd=target.dirfd, follow_symlinks=False)
     _restore_times(directory, st)
     node.nlink_diff -= 1
     if not node.lower_links:
