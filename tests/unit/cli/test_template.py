@@ -1,6 +1,10 @@
 """`--format` understands what people write for Docker."""
 
+from contextlib import suppress
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from runtime.cli.tables import print_rows
 from runtime.cli.template import Template
@@ -77,6 +81,27 @@ def test_a_mistake_is_named(template: str, complaint: str) -> None:
         Template(template).render(IMAGE)
     assert complaint in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+WORDS = [
+    "{{", "}}", "{{-", "-}}", "range", "if", "with", "else", "end", "$", "$x", ":=", "|", "(", ")", ",", " ", ".", ".Id",
+    ".Config", ".RepoTags", ".Size", '"text"', "`", "1", "-2", "1.5", "nil", "true", "json", "index", "printf",
+    '"%5d%s%q"', "len", "join", "slice", "split", "truncate", "and", "or", "not", "eq", "lt", "upper", "/*", "*/",
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(WORDS), max_size=14).map("".join) | st.lists(
+    st.lists(st.sampled_from(WORDS[3:]), max_size=6).map(lambda words: "{{" + " ".join(words) + "}}"), max_size=5
+).map("".join))  # fmt: skip
+@settings(max_examples=600, deadline=None)
+def test_whatever_is_written_is_a_template_or_a_mistake(text: str) -> None:
+    with suppress(UsageError):
+        Template(text).render(IMAGE)
+
+
+def test_nesting_has_an_end() -> None:
+    with pytest.raises(UsageError, match="nested too deeply"):
+        Template("{{" + "(" * 9000 + "}}")
 
 
 ROWS = [{"ID": "1", "Names": "first", "CreatedAt": "now"}, {"ID": "22", "Names": "second", "CreatedAt": "later"}]
