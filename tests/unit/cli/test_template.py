@@ -84,8 +84,8 @@ def test_a_mistake_is_named(template: str, complaint: str) -> None:
 
 
 WORDS = [
-    "{{", "}}", "{{-", "-}}", "range", "if", "with", "else", "end", "$", "$x", ":=", "|", "(", ")", ",", " ", ".", ".Id",
-    ".Config", ".RepoTags", ".Size", '"text"', "`", "1", "-2", "1.5", "nil", "true", "json", "index", "printf",
+    "{{", "}}", "{{-", "-}}", "range", "if", "with", "else", "end", "$", "$x", ":=", "|", "(", ")", ",", " ", ".",
+    ".Id", ".Config", ".RepoTags", ".Size", '"text"', "`", "1", "-2", "1.5", "nil", "true", "json", "index", "printf",
     '"%5d%s%q"', "len", "join", "slice", "split", "truncate", "and", "or", "not", "eq", "lt", "upper", "/*", "*/",
 ]  # fmt: skip
 
