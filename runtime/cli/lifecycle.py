@@ -173,4 +173,4 @@ def _remove(store: Store, name: str, options: Parsed) -> None:
     if config is not None:
         emit(container, config, "destroy")
     if config is not None and options.on("volumes"):
-        NamedVolumes(store.places).remove_nameless(config)
+        NamedVolumes(store.places).remove_nameless(container.id)

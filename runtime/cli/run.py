@@ -9,7 +9,7 @@ from typing import Any
 from runtime.cli.flags import process, tables
 from runtime.cli.options import HELP, Option, Parsed, parse, usage
 from runtime.container import launch, mask
-from runtime.container.config import Config
+from runtime.container.config import Config, Volume
 from runtime.container.events import emit
 from runtime.container.record import RUNNING, SHORT_ID, Container
 from runtime.container.session import Wish, parse_keys
@@ -145,7 +145,7 @@ def _make(options: Parsed, places: Places) -> tuple[Store, Container, Config, in
         raise UsageError(f"what is the root filesystem? give {_FROM.replace('|', ', ')}")
     store = open_store(places)
     store.prepare()
-    wanted = _config(options, places, store)
+    wanted = _config(options, store)
     if from_image:
         container, config, lock = _of_image(options, store, wanted)
     else:
@@ -195,8 +195,18 @@ def _create(store: Store, wanted: Config, layers: list[str], root: str) -> tuple
         layers=[container.mask, *layers] if nested else layers,
         nested=nested,
         hostname=wanted.hostname or _hostname(wanted, container),
+        volumes=_volumes(wanted, container),
     )
     return container, config, lock
+
+
+def _volumes(wanted: Config, container: Container) -> list[Volume]:
+    if not wanted.volumes:
+        return []
+    from runtime.container.named_volumes import NamedVolumes
+
+    volumes = NamedVolumes(container.places)
+    return [volumes.placed(volume, container.id) for volume in wanted.volumes]
 
 
 def _hostname(wanted: Config, container: Container) -> str:
@@ -217,7 +227,7 @@ def _layers(options: Parsed) -> list[str]:
     return layers
 
 
-def _config(options: Parsed, places: Places, store: Store) -> Config:
+def _config(options: Parsed, store: Store) -> Config:
     """What the options say; what the container's making adds is left empty."""
     workdir = options.one("workdir", "/")
     if not workdir.startswith("/"):
@@ -231,7 +241,7 @@ def _config(options: Parsed, places: Places, store: Store) -> Config:
     if _asked(options, tables.MOUNTS):
         from runtime.cli.flags import mounts
 
-        fields |= mounts.read(options, places)
+        fields |= mounts.read(options)
     if _asked(options, tables.LIMITS) or options.many("device"):
         from runtime.cli.flags import limits
 

@@ -1,7 +1,7 @@
 """Volumes with a name: directories that outlive containers.
 
     ROOT/volumes/NAME/_data         what containers see
-                     /volume.json   when it was made, and its labels
+                     /volume.json   when it was made, its labels; of one without a name, the container it is for
 """
 
 import json
@@ -10,16 +10,12 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from runtime.container.config import Config, Volume
+from runtime.container.config import Volume
 from runtime.errors import Refusal, UsageError
 from runtime.places import Places
 from runtime.trees import remove_tree
 
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
-
-
-def _is_random(name: str) -> bool:
-    return len(name) == 64 and set(name) <= set("0123456789abcdef")
 
 
 class NamedVolumes:
@@ -28,8 +24,8 @@ class NamedVolumes:
     def __init__(self, places: Places) -> None:
         self._directory = f"{places.root}/volumes"
 
-    def create(self, name: str, labels: dict[str, str]) -> str:
-        """The name of a volume that is there now; without a name, of a new one. Raises UsageError."""
+    def create(self, name: str, labels: dict[str, str], container: str = "") -> str:
+        """The name of a volume that is there now; without a name, of a new one, for a container. Raises UsageError."""
         name = name or os.urandom(32).hex()
         if not set(name) <= _NAME or not name[0].isalnum():
             allowed = "letters, digits and, after the first, any of '_.-'"
@@ -39,17 +35,17 @@ class NamedVolumes:
         with suppress(FileExistsError):
             os.mkdir(place, mode=0o701)
             with open(f"{place}/volume.json", "w", encoding="ascii") as file:
-                json.dump({"created_s": time.time(), "labels": labels}, file)
+                json.dump({"created_s": time.time(), "labels": labels, "container": container}, file)
         with suppress(FileExistsError):
             os.mkdir(f"{place}/_data")
             os.chmod(f"{place}/_data", 0o755)
         return name
 
-    def placed(self, volume: Volume) -> Volume:
+    def placed(self, volume: Volume, container: str) -> Volume:
         """A mount of a volume with the directory that its source names, which is made if it is missing."""
         if volume.source.startswith("/"):
             return volume
-        name = self.create(volume.source, {})
+        name = self.create(volume.source, {}, "" if volume.source else container)
         return volume._replace(source=f"{self._directory}/{name}/_data", name=name)
 
     def names(self) -> list[str]:
@@ -63,9 +59,7 @@ class NamedVolumes:
         place = f"{self._directory}/{name}"
         if not name or "/" in name or not os.path.isdir(place):
             raise Refusal(f"no such volume: {name}", status=1)
-        about: dict[str, Any] = {}
-        with suppress(FileNotFoundError, ValueError), open(f"{place}/volume.json", encoding="ascii") as file:
-            about = json.load(file)
+        about = self._about(name)
         created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(about.get("created_s", 0)))
         return {
             "CreatedAt": created,
@@ -77,12 +71,16 @@ class NamedVolumes:
             "Scope": "local",
         }
 
-    def remove_nameless(self, config: Config) -> None:
-        """Remove those of a container that nobody gave a name."""
-        for volume in config.volumes:
-            if _is_random(volume.name):
-                with suppress(Refusal):
-                    self.remove(volume.name)
+    def remove_nameless(self, container: str) -> None:
+        """Remove those that were made for a container without a name."""
+        for name in self.names():
+            if self._about(name).get("container") == container:
+                self.remove(name)
+
+    def _about(self, name: str) -> dict[str, Any]:
+        with suppress(FileNotFoundError, ValueError), open(f"{self._directory}/{name}/volume.json", "rb") as file:
+            return dict(json.load(file))
+        return {}
 
     def remove(self, name: str) -> None:
         """Remove it with what it holds. Precondition: no container has it. Raises Refusal: there is none."""

@@ -134,10 +134,10 @@ def finish(container: Container, exit_code: int, error: str) -> None:
     """
     config = container.config() if container.exists() else None
     if config is None or config.auto_remove or container.state()["status"] == "creating":
-        if config is not None and any(volume.name for volume in config.volumes):
+        if config is None or config.volumes:
             from runtime.container.named_volumes import NamedVolumes
 
-            NamedVolumes(container.places).remove_nameless(config)
+            NamedVolumes(container.places).remove_nameless(container.id)
         container.remove()
         return
     container.write_state(status="exited", pid=0, exit_code=exit_code, error=error, finished_s=time.time())

@@ -5,14 +5,12 @@ from typing import Any
 from runtime.cli.flags.process import size
 from runtime.cli.options import Parsed
 from runtime.container.config import Tmpfs, Volume
-from runtime.container.named_volumes import NamedVolumes
 from runtime.container.volumes import parse_mount, parse_tmpfs, parse_volume
 from runtime.errors import UsageError
-from runtime.places import Places
 
 
-def read(options: Parsed, places: Places) -> dict[str, Any]:
-    """Fields of a Config; volumes that are named and missing are made. Raises UsageError."""
+def read(options: Parsed) -> dict[str, Any]:
+    """Fields of a Config. Raises UsageError."""
     found = [
         *(parse_volume(text) for text in options.many("volume")),
         *(parse_tmpfs(text) for text in options.many("tmpfs")),
@@ -22,9 +20,8 @@ def read(options: Parsed, places: Places) -> dict[str, Any]:
     for target in targets:
         if targets.count(target) > 1:
             raise UsageError(f"two mounts at {target}")
-    volumes = NamedVolumes(places)
     return {
-        "volumes": [volumes.placed(mount) for mount in found if isinstance(mount, Volume)],
+        "volumes": [mount for mount in found if isinstance(mount, Volume)],
         "tmpfs": [mount for mount in found if isinstance(mount, Tmpfs)],
         "read_only": options.on("read-only"),
         "shm_bytes": size("shm-size", options.one("shm-size", "64m")),
