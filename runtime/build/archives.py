@@ -33,7 +33,7 @@ def is_archive(file: BinaryIO) -> bool:
         file.seek(0)
 
 
-def unpack_archive(file: BinaryIO, directory: str, name: str) -> Unpacked:
+def unpack_into(file: BinaryIO, directory: str, name: str) -> Unpacked:
     """Unpack the archive `file`, called `name`, into an empty directory. Raises BuildError, Corrupt."""
     pieces = _pieces(file)
     root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

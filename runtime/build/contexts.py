@@ -4,7 +4,7 @@ import os
 import shutil
 from typing import NamedTuple
 
-from runtime.build.archives import is_archive, unpack_archive
+from runtime.build.archives import is_archive, unpack_into
 from runtime.build.errors import BuildError
 from runtime.build.ignore import Ignore, read_ignore
 from runtime.build.trees import Tree
@@ -57,7 +57,7 @@ def _from_stdin(file: str, workspace: Workspace) -> Context:
         whole.seek(0)
         directory = workspace.make_directory()
         if is_archive(whole):
-            unpack_archive(whole, directory, "context")
+            unpack_into(whole, directory, "context")
             os.unlink(copy)
             return _within(directory, file)
         if file:

@@ -8,7 +8,7 @@ import os
 import signal
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple, NoReturn
 
@@ -23,6 +23,8 @@ from runtime.errors import FAILURE, Refusal
 from runtime.image.make import Layer, make_layer
 from runtime.image.store import ImageStore
 from runtime.image.tar.pack import pack_changes
+from runtime.trees import copy_attributes, have_same_attributes
+from unionfs.linux import process
 from unionfs.linux.fsops import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, openat2
 
 HOSTNAME = "build"
@@ -51,9 +53,10 @@ class Runner:
         self._containers = workspace.containers
         self._newest_ns = newest_ns
 
-    def run(self, command: Command, layers: Sequence[str]) -> Layer | None:
+    def run(self, command: Command, layers: Sequence[str], root: str) -> Layer | None:
         """Run `command` on `layers` (uppermost first): the layer it made; None: it changed nothing.
 
+        `root`: a directory that the root directory is to be like, or nothing.
         Raises BuildError: it failed.
         """
         self._containers.prepare()
@@ -61,6 +64,8 @@ class Runner:
         targets = [volume.target for volume in command.volumes] + [mount.target for mount in command.tmpfs]
         stubs = _stubs(below, [*_OWN_MOUNTS, *targets])
         container, lock, _ = self._containers.create("")
+        if root:
+            copy_attributes(root, container.upper)
         config = _config(container, command, layers)
         try:
             container.write_config(config)
@@ -69,13 +74,17 @@ class Runner:
             if status:
                 raise BuildError(f"the command {' '.join(command.args)!r} returned the non-zero status {status}")
             _remove_stubs(container.upper, stubs)
-            if not os.listdir(container.upper):
+            if not os.listdir(container.upper) and (not root or have_same_attributes(root, container.upper)):
                 return None
-            return make_layer(
-                self._store, lambda write: pack_changes(container.upper, below, write, newest_ns=self._newest_ns)
-            )
+            return self._packed(container.upper, below, root)
         finally:
             container.remove()
+
+    def _packed(self, upper: str, below: Sequence[str], root: str) -> Layer:
+        def pack(write: Callable[[bytes], object]) -> None:
+            pack_changes(upper, below, write, root=root, newest_ns=self._newest_ns)
+
+        return make_layer(self._store, pack)
 
 
 def _config(container: Container, command: Command, layers: Sequence[str]) -> Config:
@@ -117,6 +126,7 @@ def _in_child(store: Store, container: Container, config: Config, lock: int) -> 
 def _attach(store: Store, container: Container, config: Config, lock: int, messages: int) -> NoReturn:
     status = FAILURE
     try:
+        process.die_with_parent(signal.SIGKILL)  # of what the container does then, the next build finds the end
         status = launch.run(store, container, config, lock, launch.foreground(config))
     except Refusal as error:
         os.write(messages, str(error).encode()[:_MOST_MESSAGE_BYTES])

@@ -40,11 +40,11 @@ def pairs(instruction: Instruction, expand: Expand) -> list[tuple[str, str]]:
     if "=" not in found[0]:
         rest = instruction.text[len(found[0]) :].strip()
         if not rest:
-            raise BuildError(f"{instruction.keyword} {found[0]}: it has no value")
+            raise BuildError(f"{found[0]} has no value")
         return [(expand(found[0]), expand(rest))]
     for word in found:
         if "=" not in word or word.startswith("="):
-            raise BuildError(f"{instruction.keyword}: {word!r} isn't of the form KEY=VALUE")
+            raise BuildError(f"{word!r} isn't of the form KEY=VALUE")
     return [(expand(key), expand(value)) for key, _, value in (word.partition("=") for word in found)]
 
 
@@ -72,7 +72,7 @@ def user(run: Json, instruction: Instruction, expand: Expand) -> None:
 def stop_signal(run: Json, instruction: Instruction, expand: Expand) -> None:
     text = _one(instruction, expand)
     if not _SIGNAL.fullmatch(text):
-        raise BuildError(f"STOPSIGNAL: {text!r} isn't a signal")
+        raise BuildError(f"{text!r} isn't a signal")
     run["StopSignal"] = text
 
 
@@ -84,14 +84,14 @@ def expose(run: Json, instruction: Instruction, expand: Expand) -> None:
 def volume(run: Json, instruction: Instruction, expand: Expand) -> None:
     paths = [expand(word) for word in instruction.words()]
     if not paths or not all(paths):
-        raise BuildError("VOLUME: a path is empty")
+        raise BuildError("a path is empty")
     run["Volumes"] = {**(run.get("Volumes") or {}), **{path: {} for path in paths}}
 
 
 def set_shell(run: Json, instruction: Instruction, _expand: Expand) -> None:
     listed = instruction.json()
     if not listed:
-        raise BuildError("SHELL takes a JSON array")
+        raise BuildError("it takes a JSON array")
     run["Shell"] = listed
 
 
@@ -110,7 +110,7 @@ def healthcheck(run: Json, instruction: Instruction, _expand: Expand) -> None:
         run["Healthcheck"] = {"Test": ["NONE"]}
         return
     if kind != "CMD" or not rest.strip():
-        raise BuildError("HEALTHCHECK is NONE, or CMD and a command")
+        raise BuildError("it is NONE, or CMD and a command")
     test = instruction._replace(text=rest.strip())
     listed = test.json()
     health: Json = {"Test": ["CMD-SHELL", test.text] if listed is None else ["CMD", *listed]}
@@ -119,7 +119,7 @@ def healthcheck(run: Json, instruction: Instruction, _expand: Expand) -> None:
             health[key] = _span_ns(text, flag)
     if text := instruction.flag("retries"):
         if not text.isdigit():
-            raise BuildError(f"HEALTHCHECK: --retries={text} isn't a number")
+            raise BuildError(f"--retries={text} isn't a number")
         health["Retries"] = int(text)
     run["Healthcheck"] = health
 
@@ -142,7 +142,7 @@ SETTINGS: dict[str, Callable[[Json, Instruction, Expand], None]] = {
 def _one(instruction: Instruction, expand: Expand) -> str:
     text = expand(instruction.text)
     if not text.strip():
-        raise BuildError(f"{instruction.keyword}: {instruction.text!r} is empty")
+        raise BuildError(f"{instruction.text!r} is empty")
     return text.strip()
 
 
@@ -151,12 +151,12 @@ def _ports(text: str) -> list[str]:
     first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
     protocol = (found[3] or "tcp").lower() if found else ""
     if not 0 < first <= last <= 65535 or protocol not in _PROTOCOLS:
-        raise BuildError(f"EXPOSE: {text!r} isn't a port, as in 80, 53/udp or 8000-8010/tcp")
+        raise BuildError(f"{text!r} isn't a port, as in 80, 53/udp or 8000-8010/tcp")
     return [f"{port}/{protocol}" for port in range(first, last + 1)]
 
 
 def _span_ns(text: str, flag: str) -> int:
     parts = _SPAN.findall(text)
     if "".join(number + unit for number, unit in parts) != text:
-        raise BuildError(f"HEALTHCHECK: --{flag}={text} isn't a span of time, as in 30s or 1m30s")
+        raise BuildError(f"--{flag}={text} isn't a span of time, as in 30s or 1m30s")
     return sum(int(float(number) * _SPAN_NS[unit]) for number, unit in parts)

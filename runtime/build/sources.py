@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from typing import NamedTuple
 
 from runtime.build import words
-from runtime.build.archives import is_archive, unpack_archive
+from runtime.build.archives import is_archive, unpack_into
 from runtime.build.copying import Attributes, Selection, select, select_data
 from runtime.build.dockerfile import Heredoc, Instruction
 from runtime.build.errors import BuildError
@@ -137,7 +137,7 @@ def _unpacked(
         if not is_archive(file):
             return None
         directory = workspace.make_directory()
-        result = unpack_archive(file, directory, os.fsdecode(selection.name))
+        result = unpack_into(file, directory, os.fsdecode(selection.name))
     tree = Tree([directory])
     held.callback(tree.close)
     content = select(tree, b"", attributes, lambda _: False)

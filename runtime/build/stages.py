@@ -79,9 +79,9 @@ def divide(
             elif instruction.keyword == "ARG":
                 arguments.update(declared(instruction, {**automatic, **arguments}, given, {}))
             else:
-                raise BuildError(f"{instruction.keyword} comes before the first FROM")
+                raise BuildError("it comes before the first FROM")
         except BuildError as error:
-            raise BuildError(f"{name}:{instruction.line}: {error}") from None
+            raise BuildError(f"{name}:{instruction.line}: {instruction.keyword}: {error}") from None
     if not stages:
         raise BuildError(f"{name}: there is no FROM in it")
     return Plan(stages, arguments)
@@ -96,7 +96,7 @@ def declared(
         key, equals, default = word.partition("=")
         key = words.expand(key, {}, instruction.escape)
         if not key:
-            raise BuildError(f"ARG: {word!r} has no name")
+            raise BuildError(f"{word!r} has no name")
         if key in given:
             found[key] = given[key]
         elif equals:
@@ -109,13 +109,13 @@ def declared(
 def _begin(instruction: Instruction, index: int, variables: Mapping[str, str]) -> Stage:
     parts = instruction.text.split()
     if len(parts) not in (1, 3) or (len(parts) == 3 and parts[1].upper() != "AS"):
-        raise BuildError("FROM takes one name, or one and AS another")
+        raise BuildError("it takes one name, or one and AS another")
     name = parts[2].lower() if len(parts) == 3 else ""
     if name and (not _ALIAS.fullmatch(name) or name == SCRATCH):
         raise BuildError(f"invalid name of a stage: {parts[2]!r}")
     base = words.expand(parts[0], variables, instruction.escape)
     if not base:
-        raise BuildError(f"FROM: {parts[0]!r} is empty: an ARG before it has no value")
+        raise BuildError(f"{parts[0]!r} is empty: an ARG before it has no value")
     platform = words.expand(instruction.flag("platform"), variables, instruction.escape)
     return Stage(index, name, base, platform, instruction, [])
 

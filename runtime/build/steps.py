@@ -25,6 +25,7 @@ from runtime.build.sources import Request, gather, owner_of, read_request, unpac
 from runtime.build.stages import Stage, declared
 from runtime.container.config import Volume
 from runtime.image.digest import parse_digest
+from runtime.image.errors import Corrupt
 from runtime.image.make import Layer, make_layer
 from runtime.image.media import parse_descriptor
 
@@ -172,7 +173,9 @@ class StageBuild:
                     volumes.append(Volume(path, args[0], read_only=True))
                 environment = [*site.proxies, *env, *mounted.env]
                 command = Command(args, environment, user, self._workdir, network, volumes, mounted.tmpfs)
-                return site.runner.run(command, site.directories(self.built))
+                directories = site.directories(self.built)
+                root = site.store.root_of([layer.diff_id for layer in self.built.layers])
+                return site.runner.run(command, directories, root)
 
         said = (args, script, env, user, self._workdir, network)
         key = ("RUN", self.built.chain, said, [mounter.key(mount, find) for mount in mounts])
@@ -197,11 +200,17 @@ class StageBuild:
         return made
 
     def _from(self, entry: dict[str, Any]) -> Made | None:
-        """What an entry of the cache stands for, if it is still here."""
+        """What an entry of the cache stands for, if it is whole and what it names is still here."""
+        created = entry.get("created")
+        if not isinstance(created, str):
+            return None
         if "layer" not in entry:
-            return Made(None, entry["created"])
-        layer = Layer(parse_descriptor(entry["layer"]), parse_digest(entry["diff_id"]))
-        return Made(layer, entry["created"]) if self._site.store.has_blob(layer.descriptor.digest) else None
+            return Made(None, created)
+        try:
+            layer = Layer(parse_descriptor(entry["layer"]), parse_digest(entry.get("diff_id")))
+        except Corrupt:
+            return None
+        return Made(layer, created) if self._site.store.has_blob(layer.descriptor.digest) else None
 
     def _record(self, config: dict[str, Any], made: Made, text: str) -> None:
         """The step is done: note it in the history."""

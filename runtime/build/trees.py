@@ -84,8 +84,11 @@ class Tree:
         return sorted(name for _, name in tree.listing(self._union, node).after(0))
 
     def child(self, node: inodes.Node, name: bytes) -> inodes.Node | None:
-        """What is called `name` in a directory."""
-        return tree.peek(self._union, node, name) if isinstance(node, inodes.Dir) else None
+        """What is called `name` in a directory; ours until the tree is closed."""
+        found = tree.peek(self._union, node, name) if isinstance(node, inodes.Dir) else None
+        if found is not None:
+            found.lookups += 1
+        return found
 
     def stat(self, node: inodes.Node) -> StatLike:
         return lookup.getattr(self._union, node)[1]
@@ -101,7 +104,6 @@ class Tree:
     @contextmanager
     def open(self, node: inodes.Node) -> Iterator[int]:
         """A descriptor of a file, for reading."""
-        node.lookups += 1  # it is ours beyond the handle
         handle = run_inline(files.open_file(self._union, node, os.O_RDONLY | os.O_NOATIME, _ROOT))
         try:
             yield self._union.handles[handle].fd
@@ -124,7 +126,7 @@ class Tree:
             return None
         if not isinstance(parent, inodes.Dir):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), name)
-        return tree.peek(self._union, parent, name)
+        return self.child(parent, name)
 
     def _matches(self, above: bytes, part: bytes) -> list[bytes]:
         if not is_pattern(part):

@@ -61,9 +61,15 @@ def open_workspace(places: Places) -> Iterator[Workspace]:
 
 
 def sweep(places: Places) -> None:
-    """Remove the workspaces of builds that were killed, and end what still runs in them."""
+    """Remove what killed builds left, what still runs included, and the caches that RUN mounts."""
     with locked(f"{places.root}/locks/builds"):
         _sweep(places)
+    for name in names_in(f"{places.root}/mounts"):
+        path = f"{places.root}/mounts/{name}"
+        if name.endswith(".lock"):
+            with locked_if_free(path) as free:
+                if free:
+                    remove_tree(path.removesuffix(".lock"))
 
 
 def _sweep(places: Places) -> None:

@@ -55,13 +55,15 @@ def rmi(arguments: list[str], places: Places) -> int:
 
 
 def prune(arguments: list[str], places: Places) -> int:
-    """`pyunion prune`: what killed processes left, images without a name, and blobs and layers of no image."""
+    """`pyunion prune`: what killed processes left, images without a name, what builds remember, what no image has."""
     options = parse(arguments, _PRUNE)
     if options.on(HELP.name):
         print(usage("pyunion prune [OPTIONS]", "Remove what no image and no container needs.", _PRUNE))
         return 0
     if options.words:
         raise UsageError("it takes no arguments")
+    from runtime.build.workspace import sweep
+
     store = open_store(places)
     users = _users(places)
     wanted = read_filters(options.many("filter"), store, ("label", "until"))
@@ -69,7 +71,8 @@ def prune(arguments: list[str], places: Places) -> int:
         if (not image.names or options.on("all")) and _is_idle(image, users) and wanted(image, None):
             store.remove(image)
             print(f"Deleted: {_identity(image)}")
-    freed = store.collect({layer for user in users for layer in user.layers})
+    sweep(places)
+    freed = store.collect({layer for user in users for layer in user.layers}, clear_cache=True)
     if freed is None:
         raise Refusal("images are being added just now: try again when that is done", status=1)
     print(f"Total reclaimed space: {size_text(freed)}")

@@ -95,6 +95,7 @@ class _Packer:
                 node = tree.child(self._union, directory, name)
                 child = path + b"/" + name if path else name
                 if isinstance(node, inodes.Dir):
+                    node.lookups += 1  # ours until the end
                     below.append((child, node))
                 else:
                     yield child, False
@@ -158,5 +159,7 @@ class _Packer:
             node: inodes.Node = self._union.root
             for part in filter(None, above.split(b"/")):
                 node, _ = lookup.lookup(self._union, node, part)
+            node.lookups += 1  # ours until the next
+            lookup.forget(self._union, self._parent[1], 1)
             self._parent = above, node
         return lookup.lookup(self._union, self._parent[1], name)[0] if name else self._union.root
