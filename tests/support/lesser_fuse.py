@@ -36,6 +36,7 @@ _OLD_MINOR = 31
 _OLD_FEATURES = Init((1 << 27) - 1)
 _NEWEST_OLD = Opcode.COPY_FILE_RANGE
 _ALL = Init((1 << 64) - 1)
+_EXTENDED = Init(_ALL & ~0xFFFFFFFF)
 
 
 def refused(what: str) -> Init:
@@ -44,7 +45,8 @@ def refused(what: str) -> Init:
         return _ALL
     if what == MINOR_31:
         return _ALL & ~_OLD_FEATURES
-    return Init(sum(Init[name] for name in what.split("+") if name))
+    missing = Init(sum(Init[name] for name in what.split("+") if name))
+    return missing | _EXTENDED if Init.INIT_EXT in missing else missing
 
 
 def command(what: str) -> tuple[str, ...]:
