@@ -11,6 +11,8 @@ from tests.support import needs
 
 pytestmark = needs.root
 
+BASE = ("--network=none", "--rootfs")
+
 
 def need(controller: str) -> None:
     if not any(controller in hierarchy.controllers for hierarchy in hierarchies.find()):
@@ -20,7 +22,7 @@ def need(controller: str) -> None:
 @contextmanager
 def running(pyunion: Pyunion, *options: str) -> Iterator[str]:
     """A container in the background."""
-    started = pyunion("run", "-d", *options, "--rootfs", pyunion.rootfs, "sleep", "1000")
+    started = pyunion("run", "-d", *options, *BASE, pyunion.rootfs, "sleep", "1000")
     assert started.stderr == ""
     name = started.stdout.strip()
     yield name
@@ -34,13 +36,13 @@ def state(pyunion: Pyunion, name: str) -> dict[str, object]:
 
 def test_a_container_that_ran_out_of_memory_says_so(pyunion: Pyunion) -> None:
     need("memory")
-    result = pyunion("run", "--name", "big", "-m", "16m", "--rootfs", pyunion.rootfs, "tail", "/dev/zero")
+    result = pyunion("run", "--name", "big", "-m", "16m", *BASE, pyunion.rootfs, "tail", "/dev/zero")
     assert result.returncode == 137
     assert state(pyunion, "big")["OOMKilled"] is True
 
 
 def test_one_that_was_killed_otherwise_does_not(pyunion: Pyunion) -> None:
-    assert pyunion("run", "--name", "self", "--rootfs", pyunion.rootfs, "sh", "-c", "kill -9 $$").returncode == 137
+    assert pyunion("run", "--name", "self", *BASE, pyunion.rootfs, "sh", "-c", "kill -9 $$").returncode == 137
     assert state(pyunion, "self")["OOMKilled"] is False
 
 
@@ -73,7 +75,7 @@ def test_a_change_that_makes_no_sense_changes_nothing(pyunion: Pyunion) -> None:
 
 
 def test_usage_of_one_that_does_not_run_is_refused(pyunion: Pyunion) -> None:
-    pyunion("create", "--name", "still", "--rootfs", pyunion.rootfs, "true")
+    pyunion("create", "--name", "still", *BASE, pyunion.rootfs, "true")
     assert "container still is not running" in pyunion("stats", "--no-stream", "still").stderr
 
 
@@ -87,16 +89,17 @@ def test_a_paused_container_can_be_killed(pyunion: Pyunion) -> None:
 
 def test_a_limit_that_cannot_be_had_is_refused_and_nothing_is_left(pyunion: Pyunion) -> None:
     need("cpuset")
-    result = pyunion.run("--cpuset-cpus", "4000", "true")
+    result = pyunion.run("--network=none", "--cpuset-cpus", "4000", "true")
     complaint = "pyunion run: --cpuset-cpus: cpuset.cpus doesn't take '4000': Numerical result out of range\n"
     assert (result.returncode, result.stdout, result.stderr) == (125, "", complaint)
 
 
 def test_best_effort_runs_without_what_cannot_be_had(pyunion: Pyunion) -> None:
-    assert pyunion.output("--cgroups", "best-effort", "--cpuset-cpus", "4000", "echo", "runs") == "runs\n"
+    options = ("--network=none", "--cgroups=best-effort", "--cpuset-cpus=4000")
+    assert pyunion.output(*options, "echo", "runs") == "runs\n"
 
 
 def test_without_control_groups_a_container_is_in_none_of_ours(pyunion: Pyunion) -> None:
-    assert pyunion.sh("cat /proc/self/cgroup", "--cgroups", "disabled", "--cgroupns", "host") == Path(
+    assert pyunion.sh("cat /proc/self/cgroup", "--network=none", "--cgroups=disabled", "--cgroupns=host") == Path(
         "/proc/self/cgroup"
     ).read_text()

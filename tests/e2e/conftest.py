@@ -1,6 +1,7 @@
 """The `pyunion` command as a user runs it, each test with a state directory of its own."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -135,8 +136,8 @@ def busybox(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tree.chmod(0o755)
     for directory in ("bin", "etc", "root", "tmp", "home/alice"):
         (tree / directory).mkdir(parents=True)
-    program = subprocess.run(["sh", "-c", "command -v busybox"], capture_output=True, text=True, check=True)
-    (tree / "bin/busybox").write_bytes(Path(program.stdout.strip()).read_bytes())
+    program = shutil.which("busybox", path=needs.search_path()) or ""
+    (tree / "bin/busybox").write_bytes(Path(program).read_bytes())
     (tree / "bin/busybox").chmod(0o755)
     names = subprocess.run(["busybox", "--list"], capture_output=True, text=True, check=True).stdout.split()
     for name in set(names) - {"busybox"}:
