@@ -44,10 +44,11 @@ class Store:
         container = Container(self.places, identity)
         name = name or identity[:SHORT_ID]
         with self._exclusive():
-            self._claim(name, identity)
-            lock = container.lock()
+            self._refuse_taken(name)
+            lock = container.lock()  # from here on a sweep finds what is left of us
             for directory in (container.directory, container.upper, container.workdir):
                 os.mkdir(directory, mode=0o700)
+            self._give_name(name, identity)
             os.chmod(container.upper, 0o755)  # it is the root directory seen inside, if no layer says otherwise
         return container, lock, name
 
@@ -55,7 +56,8 @@ class Store:
         """Give a container another name. Raises Refusal if the name is in use."""
         with self._exclusive():
             config = container.config()
-            self._claim(name, container.id)
+            self._refuse_taken(name)
+            self._give_name(name, container.id)
             container.write_config(config._replace(name=name))
             with suppress(FileNotFoundError):
                 os.unlink(f"{self.places.root}/names/{config.name}")
@@ -109,14 +111,16 @@ class Store:
             bury(container, container.config().limits if container.exists() else {}, "its processes were killed")
         os.close(lock)
 
-    def _claim(self, name: str, identity: str) -> None:
-        link = f"{self.places.root}/names/{name}"
+    def _refuse_taken(self, name: str) -> None:
         holder = named(self.places, name)
         if holder and os.path.isdir(f"{self.places.root}/containers/{holder}"):
             raise Refusal(
                 f'the container name "{name}" is already in use by container {holder[:SHORT_ID]}: '
                 f"remove that one (pyunion rm {name}) or take another name"
             )
+
+    def _give_name(self, name: str, identity: str) -> None:
+        link = f"{self.places.root}/names/{name}"
         with suppress(FileNotFoundError):
             os.unlink(link)
         os.symlink(identity, link)
