@@ -217,8 +217,9 @@ class Draft:
     def _add(self, path: bytes, item: Item, overrides: bool) -> None:
         if not path or (self._is_directory(path) and not overrides):
             raise BuildError(f"cannot replace the directory /{os.fsdecode(path)} by a file")
-        for below in [one for one in self._items if one.startswith(path + b"/")]:
-            del self._items[below]
+        if path in self._items and self._is_directory(path):
+            for below in [one for one in self._items if one.startswith(path + b"/")]:
+                del self._items[below]
         self._put(path, item)
 
     def _add_directory(self, path: bytes, item: Item, overrides: bool) -> bytes:

@@ -13,7 +13,7 @@ from runtime.build import words
 from runtime.build.errors import BuildError
 
 FLAGS: dict[str, tuple[str, ...]] = {
-    "ADD": ("checksum", "chmod", "chown", "exclude", "link"),
+    "ADD": ("chmod", "chown", "exclude", "link"),
     "ARG": (),
     "CMD": (),
     "COPY": ("chmod", "chown", "exclude", "from", "link"),

@@ -32,7 +32,7 @@ from runtime.image.tar.limits import DEFAULT_LIMITS
 from runtime.image.tar.streams import expand, sniff
 
 _GZIP = 31  # wbits of zlib: a gzip header, without a time
-_LEVEL = 6
+_LEVEL = 4  # 6 takes twice the time and makes 4 % less of a tree of source files
 _CHUNK_BYTES = 1 << 20
 _NONE: Mapping[str, Any] = {}
 
