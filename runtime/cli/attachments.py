@@ -6,7 +6,8 @@ from runtime.cli.flags.process import environment
 from runtime.cli.options import HELP, Option, parse, usage
 from runtime.cli.run import open_store
 from runtime.container import control
-from runtime.container.session import Session, Wish, parse_keys, result
+from runtime.container.caller import Wish, parse_keys
+from runtime.container.session import Session, result
 from runtime.errors import Refusal, UsageError
 from runtime.places import Places
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from runtime.cli.flags import process, tables
 from runtime.cli.options import HELP, Option, Parsed, parse, usage
-from runtime.container import launch, mask
+from runtime.container import launch, mask, trace
+from runtime.container.caller import Wish, parse_keys
 from runtime.container.config import Config, Volume
 from runtime.container.events import emit
 from runtime.container.record import RUNNING, SHORT_ID, Container
-from runtime.container.session import Wish, parse_keys
 from runtime.container.store import Store
 from runtime.container.volumes import parse_layers
 from runtime.errors import Refusal, UsageError, one_line
@@ -56,7 +56,9 @@ def run(arguments: list[str], places: Places) -> int:
         print(usage(f"pyunion run [OPTIONS] {_FROM} [COMMAND] [ARG...]", about, _RUN))
         return 0
     keys = _keys(options)
+    trace.mark("options read")
     store, container, config, lock = _make(options, places)
+    trace.mark("container made")
     if not options.on("detach"):
         return launch.run(store, container, config, lock, _foreground(options, config, keys))
     status = launch.run(store, container, config, lock, launch.BACKGROUND)

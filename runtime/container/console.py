@@ -10,6 +10,7 @@ from typing import Any
 _TIOCGPTN = 0x80045430  # include/uapi/asm-generic/ioctls.h
 _TIOCSPTLCK = 0x40045431
 _TIOCGPTPEER = 0x5441
+_USUAL_SIZE = (24, 80)
 
 
 Settings = list[Any]
@@ -53,8 +54,8 @@ def receive(channel: int) -> int:
     import socket
 
     with socket.socket(fileno=channel) as connection:
-        _, descriptors, _, _ = socket.recv_fds(connection, 1, 1)
-    return descriptors[0] if descriptors else -1
+        _, fds = descriptors.receive(connection, 1, 1)
+    return fds[0] if fds else -1
 
 
 def channel() -> tuple[int, int]:
@@ -70,6 +71,14 @@ def get_size(terminal: int) -> tuple[int, int]:
     packed = fcntl.ioctl(terminal, termios.TIOCGWINSZ, bytes(8))
     rows, columns, _, _ = struct.unpack("HHHH", packed)
     return rows, columns
+
+
+def own_size() -> tuple[int, int]:
+    """Rows and columns of this process's terminal, or the usual ones."""
+    for fd in (0, 1, 2):
+        with suppress(OSError):
+            return get_size(fd)
+    return _USUAL_SIZE
 
 
 def set_size(terminal: int, size: tuple[int, int]) -> None:

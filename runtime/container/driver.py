@@ -14,6 +14,7 @@ from runtime.container.record import Container, bury
 from runtime.container.store import skeleton
 from runtime.container.trace import kept, mark
 from runtime.errors import FAILURE, describe
+from unionfs.fuse.kernel import open_device
 from unionfs.linux import process
 from unionfs.linux.descriptors import close_all_but
 
@@ -38,6 +39,33 @@ class DriverJob(NamedTuple):
     """Pid of the process that forks this one."""
     maps: "Maps | None"
     """Of the user namespace we are in, if we aren't root."""
+
+
+class Serving(NamedTuple):
+    """A driver from outside."""
+
+    pid: int
+    device: int
+    """Also ours until the union is mounted."""
+    mounted: int
+    """To say that it is."""
+    reader: int
+    """What it, and the first process, have to say."""
+    progress: int
+    """Where the first process says it."""
+
+
+def fork(container: Container, config: Config, lock: int, maps: "Maps | None") -> Serving:
+    """Start the driver of a container. Raises OSError: there is no /dev/fuse."""
+    device = open_device()
+    mounted_reader, mounted = os.pipe()
+    reader, progress = os.pipe()
+    us = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        main(DriverJob(container, config, device, mounted_reader, progress, lock, us, maps))
+    os.close(mounted_reader)
+    return Serving(pid, device, mounted, reader, progress)
 
 
 def main(job: DriverJob) -> NoReturn:

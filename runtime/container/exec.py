@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from runtime.container import confine, console, control, namespaces, rlimits, signals, users
+from runtime.container.caller import Wish
 from runtime.container.command import Command
 from runtime.container.command import run as become
 from runtime.container.config import Config
@@ -23,7 +24,7 @@ from runtime.container.hub import Client, Hub
 from runtime.container.init import environment, switch_import_off
 from runtime.container.record import Container
 from runtime.container.relay import Loop
-from runtime.container.session import Session, Wish, result, size
+from runtime.container.session import Session, result
 from runtime.errors import FAILURE, SIGNALLED, Refusal, describe
 from unionfs.linux import process
 from unionfs.linux.descriptors import close_all_but, point_at_null
@@ -70,7 +71,7 @@ def run(container: Container, asked: Asked, wish: Wish) -> int:
         doors,
         confine.confinement(config.security, container.filters, config.privileged or asked.privileged),
         cgroups.find(container.id, config.limits),
-        size(),
+        console.own_size(),
     )
     ours, theirs = control.pair()
     guard = os.fork()

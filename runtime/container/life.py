@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from runtime.container import console, control, driver, namespaces, network, signals
 from runtime.container.config import Config
-from runtime.container.driver import DriverJob
+from runtime.container.driver import Serving
 from runtime.container.events import emit
 from runtime.container.hub import Hub
 from runtime.container.progress import Failure, Progress
@@ -22,7 +22,6 @@ from runtime.container.record import Container
 from runtime.container.relay import Loop
 from runtime.container.trace import mark
 from runtime.errors import FAILURE, SIGNALLED, Refusal
-from unionfs.fuse.kernel import open_device
 from unionfs.linux import process
 
 if TYPE_CHECKING:
@@ -65,10 +64,12 @@ class Life:
         """Whether the command ran."""
         return self._progress.started
 
-    def run(self, size: tuple[int, int], on_start: Callable[[], None]) -> tuple[int, Failure | None]:
-        """Start the two, wait for the end of both: the container's exit status, and why it didn't run."""
+    def run(
+        self, serving: Serving | None, size: tuple[int, int], on_start: Callable[[], None]
+    ) -> tuple[int, Failure | None]:
+        """Start what isn't there, wait for the end of both: the container's exit status, and why it didn't run."""
         try:
-            self._start(size)
+            self._start(serving, size)
             self._watch(on_start)
             self._record_creation()
             while self._status is None:
@@ -105,19 +106,13 @@ class Life:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._init_fd, signal.SIGKILL)
 
-    def _start(self, size: tuple[int, int]) -> None:
-        """Fork the driver and the first process."""
+    def _start(self, serving: Serving | None, size: tuple[int, int]) -> None:
+        """Fork the first process, and the driver unless it is there."""
         config = self._config
-        device = open_device()
-        mounted_reader, mounted = os.pipe()
-        self._reader, progress = os.pipe()
+        serving = serving or driver.fork(self._container, config, self._lock, self._maps)
+        device, mounted, progress = serving.device, serving.mounted, serving.progress
+        self._driver, self._reader = serving.pid, serving.reader
         os.set_blocking(self._reader, False)
-        us = os.getpid()
-        self._driver = os.fork()
-        if self._driver == 0:
-            job = DriverJob(self._container, config, device, mounted_reader, progress, self._lock, us, self._maps)
-            driver.main(job)
-        mark("driver forked")
         # what the first process needs is imported while the driver imports, which takes longest, what it needs
         from runtime.container import cgroups, init
 
@@ -145,7 +140,7 @@ class Life:
         self._init_fd = os.pidfd_open(self._init)
         mark("first process forked")
         pidfds = {pidfd for pidfd, _ in planned.joined}
-        for fd in {*pidfds, self._doors[1], device, mounted_reader, mounted, progress, go, *theirs, channel[1]} - {-1}:
+        for fd in {*pidfds, self._doors[1], device, mounted, progress, go, *theirs, channel[1]} - {-1}:
             os.close(fd)
         if config.tty:
             self._loop.watch(channel[0], lambda: self._on_terminal(channel[0]))

@@ -17,68 +17,46 @@ die at once, the next `pyunion` command cleans up (store.sweep).
 
 import os
 import time
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from runtime.container import control, restart, signals
+from runtime.container.caller import Caller
 from runtime.container.config import Config
-from runtime.container.console import Settings, restore
+from runtime.container.console import restore
+from runtime.container.driver import Serving
 from runtime.container.events import emit
 from runtime.container.hub import Client, Hub
 from runtime.container.life import Life
 from runtime.container.progress import Failure
 from runtime.container.record import Container, finish
 from runtime.container.relay import Loop
-from runtime.container.trace import kept, mark
+from runtime.container.trace import mark
 from runtime.errors import FAILURE, Refusal, describe
-from unionfs.linux import process
-from unionfs.linux.descriptors import close_all_but, point_at_null
 
 if TYPE_CHECKING:
     from runtime.container.logfile import Log
-    from runtime.container.userns import Maps
 
 _PIPE_BYTES = 4096
 
 
-class Caller(NamedTuple):
-    """How the container hangs on the command that started it."""
-
-    connection: int
-    """The monitor's end of a connection as in control.py; the container ends with the other, until told otherwise."""
-    size: tuple[int, int]
-    """Rows and columns of the terminal that the command gets, if it gets one."""
-    terminal: tuple[int, Settings] | None
-    """The caller's own terminal and its settings, to be restored if the caller can't."""
-    maps: "Maps | None"
-    """Of the user namespace that this is all in, if the caller is an ordinary user."""
-
-    def descriptors(self) -> set[int]:
-        """All that are open."""
-        return {self.connection, self.terminal[0] if self.terminal else -1} - {-1}
-
-
-def main(container: Container, config: Config, lock: int, caller: Caller) -> NoReturn:
-    """Run `container` to its end; exit with its exit status."""
+def main(container: Container, config: Config, lock: int, caller: Caller, serving: Serving | None) -> NoReturn:
+    """Run `container` to its end, the first time with the driver `serving`; exit with its exit status."""
     status = FAILURE
     try:
-        signals.block_all()
-        os.setsid()
-        os.chdir("/")
-        close_all_but({*caller.descriptors(), lock, *kept()})
-        point_at_null(0, 1, 2)
-        process.set_title(f"pyunion: monitor of {config.name}")
-        mark("monitor")
-        status = _Monitor(container, config, lock, caller).run()
+        status = _Monitor(container, config, lock, caller, serving).run()
     finally:
-        os._exit(status)  # whatever happened: the code of the caller, further up the stack, is not ours to return to
+        os._exit(status)
 
 
 class _Monitor:
-    def __init__(self, container: Container, config: Config, lock: int, caller: Caller) -> None:
+    def __init__(
+        self, container: Container, config: Config, lock: int, caller: Caller, serving: Serving | None
+    ) -> None:
         self._container = container
         self._config = config
         self._lock = lock
         self._caller = caller
+        self._serving = serving
         self._loop = Loop()
         self._clients: list[Client] = []
         self._life: Life | None = None
@@ -126,8 +104,9 @@ class _Monitor:
         config = self._config
         self._hub = Hub(self._loop, self._clients, self._open_log(), terminal=config.tty)
         self._life = Life(self._container, config, self._lock, self._loop, self._hub, self._caller.maps)
+        serving, self._serving = self._serving, None
         try:
-            return *self._life.run(self._caller.size, self._on_start), self._life.started
+            return *self._life.run(serving, self._caller.size, self._on_start), self._life.started
         except Refusal as error:
             return error.status, Failure(error.status, str(error)), False
         except OSError as error:

@@ -9,28 +9,14 @@ import os
 import select
 import signal
 from collections import deque
-from contextlib import suppress
 from typing import NamedTuple
 
 from runtime.container import console, control, signals
+from runtime.container.caller import Wish
 from runtime.container.relay import READ_BYTES, WRITE_BYTES, Loop
-from runtime.errors import Refusal, UsageError
+from runtime.errors import Refusal
 
-DEFAULT_KEYS = b"\x10\x11"  # ctrl-p, ctrl-q
-_DEFAULT_SIZE = (24, 80)
 _SIGNAL_BYTES = 4096
-
-
-class Wish(NamedTuple):
-    """What to pass on."""
-
-    stdin: bool = False
-    streams: bytes = control.OUTPUT + control.ERROR
-    """Letters of control.py; none: return when the command runs."""
-    tty: bool = False
-    signals: bool = True
-    keys: bytes = DEFAULT_KEYS
-    """What is typed to leave the container to itself."""
 
 
 class Ended(NamedTuple):
@@ -135,14 +121,14 @@ class Session:
         if self._settings is not None:
             console.make_raw(0)
         if self._wish.tty:
-            self.say(control.SIZE + control.pack_size(size()))
+            self.say(control.SIZE + control.pack_size(console.own_size()))
 
     def _on_signals(self, numbers: bytes) -> None:
         for number in numbers:
             if number != signal.SIGWINCH:
                 self.say(control.SIGNAL + bytes((number,)))
             elif self._wish.tty:
-                self.say(control.SIZE + control.pack_size(size()))
+                self.say(control.SIZE + control.pack_size(console.own_size()))
 
 
 class _Ear:
@@ -241,25 +227,6 @@ class _Keys:
                 self._held = data[-length:]
                 return data[:-length], False
         return data, False
-
-
-def parse_keys(text: str) -> bytes:
-    """`ctrl-p,ctrl-q`, `ctrl-@`, `a`: the bytes they send. Raises UsageError."""
-    keys = b""
-    for name in filter(None, text.split(",")):
-        letter = name.removeprefix("ctrl-")
-        if len(letter) != 1 or not letter.isascii():
-            raise UsageError(f"invalid detach keys {text!r}: it is a list of characters and ctrl-CHARACTER")
-        keys += bytes((ord(letter.upper()) ^ 0x40,)) if name.startswith("ctrl-") else letter.encode()
-    return keys
-
-
-def size() -> tuple[int, int]:
-    """Rows and columns of our terminal, or the usual ones."""
-    for fd in (0, 1, 2):
-        with suppress(OSError):
-            return console.get_size(fd)
-    return _DEFAULT_SIZE
 
 
 def result(ended: Ended) -> int:
