@@ -117,6 +117,7 @@ def disk(public_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", point], check=True)
 
 
+@pytest.mark.uses("BIG_WRITES")
 def test_a_large_write_that_waits_stops_nobody_else(public_path: Path, disk: Path, union_mount: MountFactory) -> None:
     lower = public_path / "lower"
     lower.mkdir()
