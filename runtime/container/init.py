@@ -12,6 +12,7 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from runtime.container import confine, console, namespaces, network, progress, rlimits, rootfs, sysctls, userns, users
+from runtime.container.cgroups import shown
 from runtime.container.command import Command, run
 from runtime.container.config import Config
 from runtime.container.inroot import open_target
@@ -101,7 +102,9 @@ def _start(job: Job) -> int:
     confined = confine.confinement(config.security, job.filters, config.privileged)
     scratch = _make_scratch(job)
     root = _mount_union(job, scratch)
-    prepared = rootfs.prepare(config, shm, job.maps)
+    own_groups = config.namespaces.get("cgroup", "private") == "private"
+    groups = shown.prepare(job.group, writable=config.privileged) if own_groups else []
+    prepared = rootfs.prepare(config, shm, job.maps, groups)
     sysctls.write(prepared.proc, config.sysctls)
     terminal = console.open_terminal(prepared.pts, job.size) if config.tty else None
     mark("filesystems made")

@@ -24,6 +24,7 @@ from unionfs.linux import mounts
 from unionfs.linux.mounts import MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY
 
 if TYPE_CHECKING:
+    from runtime.container.cgroups.shown import Shown
     from runtime.container.userns import Maps
 
 HARMLESS = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
@@ -55,9 +56,10 @@ class Prepared(NamedTuple):
     pts: int
     shm: int
     mqueue: int
+    groups: "list[Shown]"
 
 
-def prepare(config: Config, shm: int, maps: "Maps | None") -> Prepared:
+def prepare(config: Config, shm: int, maps: "Maps | None", groups: "list[Shown]") -> Prepared:
     """Make the kernel's filesystems for this container; `shm` is its /dev/shm, or -1 if it gets one of its own.
 
     `maps` are those of an ordinary user's namespace, in which not all are to be had.
@@ -73,6 +75,7 @@ def prepare(config: Config, shm: int, maps: "Maps | None") -> Prepared:
         _make_pts(has_groups=maps is None or maps.gids is not None),
         shm if shm >= 0 else _make_shm(config.shm_bytes),
         mounts.fsmount(b"mqueue", {b"source": b"mqueue"}, HARMLESS),
+        groups,
     )
 
 
@@ -135,6 +138,8 @@ def attach(
     """
     _attach_plain(root, b"proc", prepared.proc)
     _attach_plain(root, b"sys", prepared.sys)
+    for shown in prepared.groups:
+        _attach_plain(root, *shown)
     _attach_plain(root, b"dev", prepared.dev)
     if maps is not None:
         for name, _, _ in _DEVICES:

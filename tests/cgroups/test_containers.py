@@ -94,6 +94,18 @@ def test_a_limit_that_cannot_be_had_is_refused_and_nothing_is_left(pyunion: Pyun
     assert (result.returncode, result.stdout, result.stderr) == (125, "", complaint)
 
 
+def test_a_container_sees_its_own_limits_and_nothing_above(pyunion: Pyunion) -> None:
+    need("memory")
+    look = "cd /sys/fs/cgroup; cat memory/memory.limit_in_bytes memory.max 2>/dev/null; cat /proc/self/cgroup; ls -R ."
+    output = pyunion.sh(look, "--network=none", "-m", "64m")
+    assert output.startswith(f"{64 << 20}\n")
+    assert not {"pyunion", "/.."} & set(output.replace(":", "\n").split())
+    assert all(line.endswith(":/") for line in output.splitlines() if line[:1].isdigit() and ":" in line)
+    for options, answer in (((), "Read-only file system"), (("--privileged",), "")):
+        write = "cd /sys/fs/cgroup; [ ! -d memory ] || cd memory; mkdir mine"
+        assert answer in pyunion.run("--network=none", *options, "sh", "-c", write).stderr
+
+
 def test_best_effort_runs_without_what_cannot_be_had(pyunion: Pyunion) -> None:
     options = ("--network=none", "--cgroups=best-effort", "--cpuset-cpus=4000")
     assert pyunion.output(*options, "echo", "runs") == "runs\n"
