@@ -1,6 +1,7 @@
 """The verbs `network` and `port`."""
 
 import json
+import os
 import sys
 from typing import Any, NamedTuple
 
@@ -83,6 +84,8 @@ def network(arguments: list[str], places: Places) -> int:
     if options.on(HELP.name):
         print(usage(f"pyunion network {name} [OPTIONS] {verb.words}".rstrip(), verb.about, verb.options))
         return 0
+    if os.geteuid() != 0:
+        raise Refusal("networks need root: an ordinary user's container has one of its own, or this machine's")
     store = open_store(places)
     store.prepare()
     networks = Networks(places)

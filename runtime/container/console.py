@@ -7,6 +7,8 @@ import termios
 from contextlib import suppress
 from typing import Any
 
+from unionfs.linux import descriptors
+
 _TIOCGPTN = 0x80045430  # include/uapi/asm-generic/ioctls.h
 _TIOCSPTLCK = 0x40045431
 _TIOCGPTPEER = 0x5441

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from runtime.container.relay import READ_BYTES
+from unionfs.linux import descriptors
 from unionfs.linux.sockets import packet_pair
 
 ATTACH, INPUT, SIZE, SIGNAL, UNREAD, DETACH, STOP, NAMESPACES = b"a", b"i", b"w", b"k", b"c", b"d", b"s", b"n"
@@ -79,7 +80,7 @@ def ask_namespaces(run_directory: str) -> list[int]:
     with suppress(OSError), socket.socket(fileno=connect(run_directory)) as connection:
         connection.send(NAMESPACES)
         while True:
-            message, fds, _, _ = socket.recv_fds(connection, MOST_BYTES, 16)
+            message, fds = descriptors.receive(connection, MOST_BYTES, 16)
             if message in (NAMESPACES, b""):
                 return fds
     return []

@@ -12,7 +12,7 @@ from runtime.container.config import Config
 from runtime.container.record import Container, open_process
 from runtime.errors import Refusal
 from runtime.places import Places
-from unionfs.linux import mounts, process
+from unionfs.linux import descriptors, mounts, process
 
 FLAGS = {
     "ipc": process.CLONE_NEWIPC,
@@ -115,7 +115,7 @@ def receive(channel: int) -> list[int]:
     import socket
 
     with socket.socket(fileno=channel) as connection:
-        _, fds, _, _ = socket.recv_fds(connection, 1, len(KINDS))
+        _, fds = descriptors.receive(connection, 1, len(KINDS))
     return fds
 
 

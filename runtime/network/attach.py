@@ -12,7 +12,7 @@ interfaces dies with the namespace; a bridge and its rules go with the last cont
 import os
 
 from runtime.errors import Refusal, describe
-from runtime.network import bridge, firewall, helper, leases, members, namespace, ports
+from runtime.network import bridge, firewall, helper, leases, members, namespace, ports, userland
 from runtime.network.files import RESOLVER, Files, Resolution, make_hosts, make_resolv_conf, reachable, resolution
 from runtime.network.members import Endpoint, Member
 from runtime.network.netlink import Netlink
@@ -70,7 +70,6 @@ def _attach(places: Places, identity: str, wanted: Wanted, pid: int) -> None:
         own = members.read(places, identity)
         if own is None:
             raise Refusal("its network was taken away while it started")
-        namespace.leave_pid_namespace()
         namespace.prepare(pid)
         for endpoint in own.endpoints:
             network = store.find(endpoint.network_id)
@@ -101,7 +100,9 @@ def detach(places: Places, identity: str) -> None:
         own = members.read(places, identity)
         if own is None:
             return
-        namespace.leave_pid_namespace()
+        if not all(endpoint.network_id for endpoint in own.endpoints):
+            userland.detach(places, identity, own)
+            return
         if own.helper[0]:
             helper.end(*own.helper)
         members.forget(places, identity)

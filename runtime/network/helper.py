@@ -21,13 +21,22 @@ if TYPE_CHECKING:
 
 
 def fork(
-    places: Places, identity: str, reserved: Sequence[Reserved], names: tuple[socket.socket, socket.socket] | None
+    places: Places,
+    identity: str,
+    reserved: Sequence[Reserved],
+    names: tuple[socket.socket, socket.socket] | None,
+    netns: int = -1,
 ) -> tuple[int, int]:
-    """Start the helper with sockets of this process: its pid, and when it started."""
+    """Start the helper with sockets of this process: its pid, and when it started.
+
+    It connects to the container from this machine, or from inside the network namespace `netns`.
+    """
     us = os.getpid()
     pid = os.fork()
     if pid == 0:
         try:
+            if netns >= 0:
+                process.setns(netns, process.CLONE_NEWNET)
             _be_helper(places, identity, reserved, names, us)
         finally:
             os._exit(1)

@@ -21,6 +21,7 @@ class Endpoint(NamedTuple):
     """A container's end of one network."""
 
     network_id: str
+    """Nothing where userland.py carries the packets."""
     network: str
     """Its name."""
     interface: str
@@ -53,6 +54,8 @@ class Member(NamedTuple):
     """The process that serves its ports and names: pid, and when it started in clock ticks. 0 if there is none."""
     servers: list[str] = []
     """Name servers that are asked about what isn't on its networks."""
+    tool: tuple[int, int] = (0, 0)
+    """The process that carries packets for an ordinary user: see userland.py."""
 
     def published(self) -> Endpoint | None:
         """Where its ports lead."""
@@ -73,7 +76,7 @@ def read(places: Places, identity: str) -> Member | None:
         value: dict[str, Any] = json.load(file)
         value["endpoints"] = [Endpoint(*one) for one in value["endpoints"]]
         value["ports"] = [Publish(*one) for one in value["ports"]]
-        value["helper"] = tuple(value["helper"])
+        value["helper"], value["tool"] = tuple(value["helper"]), tuple(value["tool"])
         return Member(**value)
     return None
 

@@ -32,13 +32,6 @@ def inside(pid: int) -> Iterator[None]:
             process.setns(own, process.CLONE_NEWNET)
 
 
-def leave_pid_namespace() -> None:
-    """Have children in this process's own pid namespace; those of a monitor would be in its container's otherwise."""
-    fd = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-    process.setns(fd, process.CLONE_NEWPID)
-    os.close(fd)
-
-
 def netlink_of(pid: int) -> Netlink:
     """A socket to the kernel in the network namespace of process `pid`."""
     with inside(pid):

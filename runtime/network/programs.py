@@ -1,8 +1,11 @@
 """Other programs run for their effect, without the import of subprocess (13 ms)."""
 
 import os
+import signal
 from collections.abc import Sequence
 
+IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
+"""Which a program would ignore, too: pasta takes that for a failure."""
 _OUTPUT_BYTES = 1 << 16
 _PATH = os.environ.get("PATH", "") + ":/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -27,7 +30,10 @@ def run(arguments: Sequence[str], text: str = "", keep: int = -1) -> tuple[int, 
     if keep >= 0:
         actions.append((os.POSIX_SPAWN_DUP2, keep, keep))
     try:
-        pid = os.posix_spawn(arguments[0], list(arguments), os.environ, file_actions=actions, setsigmask=())
+        path, words = arguments[0], list(arguments)
+        pid = os.posix_spawn(
+            path, words, os.environ, file_actions=actions, setsigmask=(), setsigdef=IGNORED_BY_PYTHON
+        )
         _, status = os.waitpid(pid, 0)
         return os.waitstatus_to_exitcode(status), _read(output), _read(complaints)
     finally:

@@ -2,8 +2,12 @@
 
 import os
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from unionfs.linux.libc import libc
+
+if TYPE_CHECKING:
+    import socket
 
 _NR_CLOSE_RANGE = 436  # the same on every architecture
 _MOST = 2**31 - 1
@@ -18,6 +22,20 @@ def close_all_but(keep: Iterable[int]) -> None:
             os.closerange(first, fd)
         first = fd + 1
     os.closerange(first, end)
+
+
+def receive(connection: "socket.socket", most_bytes: int, most: int) -> tuple[bytes, list[int]]:
+    """The next message of a socket and the descriptors that come with it, which no program of ours inherits.
+
+    socket.recv_fds() takes no notice of its flags (Python 3.11), so what it gives stays open in what is executed.
+    """
+    import socket
+    import struct
+
+    space = socket.CMSG_SPACE(most * 4)
+    message, ancillary, _, _ = connection.recvmsg(most_bytes, space, socket.MSG_CMSG_CLOEXEC)
+    rights = [data for level, kind, data in ancillary if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS)]
+    return message, [fd for data in rights for (fd,) in struct.iter_unpack("i", data[: len(data) // 4 * 4])]
 
 
 def point_at_null(*fds: int) -> None:

@@ -1,12 +1,13 @@
 """The options that say what network a container has."""
 
+import os
 import re
 from typing import Any
 
 from runtime.cli.options import Parsed
 from runtime.container.store import Store
 from runtime.errors import Refusal, UsageError
-from runtime.network import ports
+from runtime.network import ports, userland
 from runtime.network.networks import DEFAULT, Networks
 from runtime.network.pools import parse_address
 from runtime.network.wanted import Attachment
@@ -26,6 +27,8 @@ def mode(options: Parsed, store: Store) -> str:
                 raise UsageError(f"--network {name}: it can't be one of several")
             _refuse_what_needs_a_network(options, name)
             return _shared(name, store)
+    if os.geteuid() != 0:
+        return _carried(options, names)
     try:
         found = [name if name == DEFAULT else Networks(store.places).find(name).name for name in names]
     except Refusal as error:
@@ -33,6 +36,18 @@ def mode(options: Parsed, store: Store) -> str:
     if len(set(found)) < len(found):
         raise UsageError("--network: the same one twice")
     return found[0]
+
+
+def _carried(options: Parsed, names: list[str]) -> str:
+    """What an ordinary user's container can have: one network that pasta or slirp4netns carries."""
+    if len(names) > 1 or names[0] not in (DEFAULT, *userland.PROGRAMS):
+        words = ", ".join((DEFAULT, *userland.PROGRAMS))
+        raise UsageError(f"--network {names[0]}: an ordinary user's container has one of {words}, host and none")
+    for option in _SAYING_MORE:
+        if options.many(option):
+            raise UsageError(f"--{option} needs a bridge, which only root's containers can have")
+    userland.find(names[0])
+    return names[0]
 
 
 def _shared(name: str, store: Store) -> str:
