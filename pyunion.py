@@ -6,17 +6,19 @@ off everyone else's sys.path because their names are so common; only this proces
 
 import os
 import sys
+from typing import NoReturn
 
 
-def main() -> int:
-    """Run the pyunion command with the process's arguments; the result is its exit status."""
+def main() -> NoReturn:
+    """Run the pyunion command with the process's arguments."""
     rooms = os.path.join(os.path.dirname(os.path.abspath(__file__)), "pyunion_rooms")
     if os.path.isdir(rooms):
         sys.path.insert(0, rooms)
     import tools.main
+    from unionfs.cli.ending import end
 
-    return tools.main.main()
+    end(tools.main.main())
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,8 +1,6 @@
 """`python -m unionfs` is the mount program, pyunionfs."""
 
-import sys
-
-from unionfs.cli.mount import main
+from unionfs.cli.mount import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

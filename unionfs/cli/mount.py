@@ -7,8 +7,10 @@ with. So it imports little itself.
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from unionfs.cli import options
+from unionfs.cli.ending import end
 from unionfs.core.errors import UnionError
 from unionfs.fuse import driver, kernel, mounting
 
@@ -16,6 +18,11 @@ _UMOUNT_USAGE = """\
 Usage: pyunion umount [-l] MOUNTPOINT...
 
 Unmount unions. -l, --lazy: also one in use, which ends when it no longer is."""
+
+
+def program() -> NoReturn:
+    """The command `pyunionfs`."""
+    end(main())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
