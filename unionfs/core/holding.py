@@ -12,18 +12,23 @@ def add_handle(union: Union, handle: Handle) -> int:
     """Number a new open file, and let its node know it."""
     fh = next(union.new_handle)
     union.handles[fh] = handle
-    handle.node.handles.append(handle)
+    handle.node.handles += (handle,)
     handle.node.opens += 1
     return fh
 
 
 def add_name(node: File, parent: Dir, name: bytes) -> None:
     """`name` of `parent` now means `node`."""
-    node.names.append((parent, name))
+    node.names += ((parent, name),)
     parent.children[name] = node
     if node.fd >= 0:
         os.close(node.fd)
         node.fd = -1
+
+
+def drop_name(node: File, parent: Dir, name: bytes) -> None:
+    """`name` of `parent` doesn't mean `node` any more."""
+    node.names = tuple(known for known in node.names if known != (parent, name))
 
 
 def hold(union: Union, node: Node) -> int:
@@ -38,7 +43,7 @@ def hold(union: Union, node: Node) -> int:
 
 def name_removed(union: Union, node: File, parent: Dir, name: bytes, held: int) -> None:
     """`name` of `parent` no longer means `node`, and its object is gone; `held` is what `hold` gave before."""
-    node.names.remove((parent, name))
+    drop_name(node, parent, name)
     parent.children.pop(name, None)
     if node.lower is not None:
         node.nlink_diff -= 1
@@ -95,7 +100,7 @@ def forget(union: Union, node: Node) -> None:
                 return
             _drop_file(union, node)
             for parent, _ in node.names:
-                if not parent.lookups:
+                if not parent.lookups and union.inodes.get(parent.ino) is parent:  # not gone with another name
                     forget(union, parent)
             return
         node = above

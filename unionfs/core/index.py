@@ -71,7 +71,9 @@ class DirIndex:
         if not entry.cookie:
             if self._sorted is not None:
                 self._sorted.add(self._next)
-            self._show(name, entry)
+            entry.cookie = self._next
+            self._names[self._next] = name
+            self._next += 1
 
     def remove(self, name: bytes) -> None:
         """`name` is gone from the union."""
@@ -110,11 +112,6 @@ class DirIndex:
         cookies = islice(self._sorted.irange(minimum=cookie, inclusive=(False, False)), _BATCH)
         return [(cookie, self._names[cookie]) for cookie in cookies]
 
-    def _show(self, name: bytes, entry: Entry) -> None:
-        entry.cookie = self._next
-        self._names[self._next] = name
-        self._next += 1
-
     @classmethod
     def build(cls, fds: DirFds, dialect: Dialect, parts: list[DirPart]) -> "DirIndex":
         """Read the directory made of `parts`, uppermost first. Raises OSError of opening and reading them."""
@@ -141,9 +138,11 @@ class DirIndex:
                     below = (*entry.below, part)
                     entry.below = shared.setdefault(below, below)
             hidden.update(deleted)
-        for name, entry in entries.items():
-            if entry.upper or name not in gone:
-                index._show(name, entry)
+        visible = [name for name, entry in entries.items() if entry.upper or name not in gone] if gone else entries
+        index._names = dict(enumerate(visible, FIRST_COOKIE))
+        for cookie, name in index._names.items():
+            entries[name].cookie = cookie
+        index._next += len(index._names)
         return index
 
 
@@ -152,6 +151,7 @@ def _scan(fd: int, part: DirPart, dialect: Dialect) -> tuple[list[bytes], list[b
     names: list[bytes] = []
     deleted: list[bytes] = []
     xwhiteouts = part.marks(fd, dialect).xwhiteouts
+    wh_names = dialect.wh_names
     with os.scandir(At(fd, b".").path) as entries:
         for found in entries:
             name = found.name
@@ -161,7 +161,7 @@ def _scan(fd: int, part: DirPart, dialect: Dialect) -> tuple[list[bytes], list[b
                 suspect = not found.is_dir(follow_symlinks=False) and not found.is_symlink()
             if suspect and _is_whiteout(part, At(fd, name), dialect):
                 deleted.append(name)
-            elif dialect.wh_names and name.startswith(WH_PREFIX):
+            elif wh_names and name.startswith(WH_PREFIX):
                 if name != WH_OPAQUE:
                     deleted.append(name[len(WH_PREFIX) :])
             else:

@@ -154,7 +154,7 @@ class File(Node):
         super().__init__(ino, real)
         self.kind = kind
         """S_IFMT of its mode."""
-        self.names: list[tuple[Dir, bytes]] = []
+        self.names: tuple[tuple[Dir, bytes], ...] = ()
         """The names it is known by; lower hard links may have more."""
         self.lower: tuple[DirPart, bytes] | None = None
         """Where it lies while it hasn't been copied up; None means it is in the upper."""
@@ -170,7 +170,7 @@ class File(Node):
         """Open O_PATH descriptor of an upper object of which no name is known."""
         self.nlink_diff = 0
         """Its links in the union less those of the object that holds its metadata."""
-        self.handles: list[Handle] = []
+        self.handles: tuple[Handle, ...] = ()
         """Open handles, so that copy-up can turn them to the new file."""
         self.copying: CopyUp | None = None
         self.set_id = True

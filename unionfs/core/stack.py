@@ -62,11 +62,12 @@ def find(
         holding = parts
     if not holding:
         return None
-    first, place = holding[0], At(fds.fd(holding[0]), name)
-    st = _stat(place)
+    first = holding[0]
+    fd = fds.fd(first)
+    st = _stat(fd, name)
     if st is None and len(holding) == 1:
         return None
-    if st is not None and _is_plain(dialect, first, place, st):
+    if st is not None and _is_plain(dialect, first, fd, name, st):
         return Found(st, first, ())
     below: Sequence[bytes] = (name,)
     top: tuple[os.stat_result, DirPart] | None = None
@@ -103,13 +104,12 @@ def find(
     return Found(*top, tuple(merged), data)
 
 
-def _is_plain(dialect: Dialect, part: DirPart, place: At, st: os.stat_result) -> bool:
-    """Whether what is at `place`, a name in `part`, says all: it is a file with its data, as most of an image are."""
-    return (
-        not stat.S_ISDIR(st.st_mode)
-        and not part.is_whiteout(place, st, dialect)
-        and not part.lacks_data(place, st, dialect)
-    )
+def _is_plain(dialect: Dialect, part: DirPart, fd: int, name: bytes, st: os.stat_result) -> bool:
+    """Whether `name` in `part`, open as `fd`, says all: it is a file with its data, as most of an image are."""
+    if stat.S_ISDIR(st.st_mode):
+        return False
+    place = At(fd, name)
+    return not part.is_whiteout(place, st, dialect) and not part.lacks_data(place, st, dialect)
 
 
 def _follow(fds: DirFds, dialect: Dialect, part: DirPart, names: Sequence[bytes], *, more: bool) -> _Step:
@@ -124,7 +124,7 @@ def _follow(fds: DirFds, dialect: Dialect, part: DirPart, names: Sequence[bytes]
     for depth, name in enumerate(names):
         fd = fds.fd(part)
         place = At(fd, name)
-        st = _stat(place)
+        st = _stat(fd, name)
         if st is None:
             stop = stop or (more and dialect.is_deleted(fd, name))
             return _Step(None, part, None, below, from_root, stop)
@@ -164,9 +164,9 @@ def _join(path: bytes, name: bytes) -> bytes:
     return path + b"/" + name if path else name
 
 
-def _stat(place: At) -> os.stat_result | None:
+def _stat(fd: int, name: bytes) -> os.stat_result | None:
     try:
-        return place.stat()
+        return os.stat(name, dir_fd=fd, follow_symlinks=False)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
             return None

@@ -20,13 +20,17 @@ _NAMES_READ_PER_LOOKUP = 32
 
 def child(union: Union, parent: Dir, name: bytes) -> Node:
     """The node called `name` in `parent`. Raises OSError: ENOENT, and those of the layers."""
-    return _child(union, parent, name)[0]
+    return parent.children.get(name) or adopting.adopt(union, parent, name, _found(union, parent, name))
 
 
 def child_attr(union: Union, parent: Dir, name: bytes) -> tuple[Node, StatLike]:
     """As `child`, with its attributes."""
-    node, found = _child(union, parent, name)
-    if found is None or real_id(found.st) != node.real:  # a lower name of what was copied up through another
+    node = parent.children.get(name)
+    if node is not None:
+        return node, objects.attr(union, node)
+    found = _found(union, parent, name)
+    node = adopting.adopt(union, parent, name, found)
+    if real_id(found.st) != node.real:  # a lower name of what was copied up through another
         return node, objects.attr(union, node)
     return node, objects.shown(union, node, found.st)
 
@@ -39,16 +43,13 @@ def peek(union: Union, parent: Dir, name: bytes) -> Node | None:
         return None
 
 
-def _child(union: Union, parent: Dir, name: bytes) -> tuple[Node, Found | None]:
-    node = parent.children.get(name)
-    if node is not None:
-        return node, None
+def _found(union: Union, parent: Dir, name: bytes) -> Found:
     if len(name) > union.name_max:
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), name)
     found = _find(union, parent, name)
     if found is None:
         raise checks.no_such_name(name)
-    return adopting.adopt(union, parent, name, found), found
+    return found
 
 
 def _find(union: Union, parent: Dir, name: bytes) -> Found | None:

@@ -67,7 +67,7 @@ def release(union: Union, fh: int) -> None:
     handle = union.handles.pop(fh)
     os.close(handle.fd)
     node = handle.node
-    node.handles.remove(handle)
+    node.handles = tuple(other for other in node.handles if other is not handle)
     node.opens -= 1
     holding.forget(union, node)
 

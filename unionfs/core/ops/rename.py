@@ -200,5 +200,5 @@ class _Move:
             node.parent, node.name = target, newname
             target.children[newname] = node
         elif isinstance(node, File):
-            node.names.remove((source, name))
+            holding.drop_name(node, source, name)
             holding.add_name(node, target, newname)

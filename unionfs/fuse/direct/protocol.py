@@ -189,10 +189,9 @@ STATX_IN = Struct("=I4xQII")  # getattr_flags fh sx_flags sx_mask
 # flags2 max_stack_depth [request_timeout unused]
 INIT_OUT = Struct("=IIIIHHIIH2xII24x")
 # ino size blocks atime mtime ctime atimensec mtimensec ctimensec mode nlink uid gid rdev blksize [flags]
-_ATTR = "QQQqqqIIIIIIIII4x"
-ATTR_OUT = Struct("=QI4x" + _ATTR)  # attr_valid attr_valid_nsec attr
-_ENTRY = "QQQQII" + _ATTR
-ENTRY_OUT = Struct("=" + _ENTRY)  # nodeid generation entry_valid attr_valid entry_valid_nsec attr_valid_nsec attr
+ATTR = Struct("=QQQqqqIIIIIIIII4x")
+ATTR_OUT = Struct("=QI4x")  # attr_valid attr_valid_nsec; then ATTR
+ENTRY_OUT = Struct("=QQQQII")  # nodeid generation entry_valid attr_valid entry_valid_nsec attr_valid_nsec; then ATTR
 OPEN_OUT = Struct("=QIi")  # fh open_flags backing_id
 WRITE_OUT = Struct("=I4x")  # size
 STATFS_OUT = Struct("=QQQQQIII28x")  # blocks bfree bavail files ffree bsize namelen frsize
@@ -200,8 +199,8 @@ GETXATTR_OUT = Struct("=I4x")  # size
 IOCTL_OUT = Struct("=iIII")  # result flags in_iovs out_iovs
 LSEEK_OUT = Struct("=q")  # offset
 COPY_FILE_RANGE_OUT = Struct("=Q")  # bytes_copied; before 7.45 the reply is write_out
-DIRENT = Struct("=QQII")  # ino off namelen type; then the name, padded to 8 bytes
-DIRENTPLUS = Struct("=" + _ENTRY + "QQII")  # entry_out, dirent
+# ino off namelen type; then the name, padded to 8 bytes. In READDIRPLUS ENTRY_OUT and ATTR come first.
+DIRENT = Struct("=QQII")
 
 # attr_valid attr_valid_nsec flags, then struct fuse_statx: mask blksize attributes nlink uid gid mode ino size blocks
 # attributes_mask, atime btime ctime mtime (each seconds and nanoseconds), rdev_major rdev_minor dev_major dev_minor

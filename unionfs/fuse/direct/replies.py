@@ -20,25 +20,22 @@ class Replies:
         seconds = int(timeout_s)
         self._valid = seconds, int((timeout_s - seconds) * _SECOND_NS)
         seconds, nanoseconds = self._valid
+        self._attr_out = protocol.ATTR_OUT.pack(*self._valid)
         self._valid_twice = 0, seconds, seconds, nanoseconds, nanoseconds
-        self.absent = protocol.ENTRY_OUT.pack(protocol.NO_NODE, *self._valid_twice, *[0] * 15)
+        self.absent = protocol.ENTRY_OUT.pack(protocol.NO_NODE, *self._valid_twice) + bytes(protocol.ATTR.size)
         """That there is no such name."""
 
     def entry(self, nodeid: int, node: Node, st: StatLike) -> bytes:
         """entry_out: a name that the kernel will forget one day."""
-        return protocol.ENTRY_OUT.pack(nodeid, *self._valid_twice, *_attr(node, st))
+        return protocol.ENTRY_OUT.pack(nodeid, *self._valid_twice) + _attr(node, st)
 
     def attr(self, node: Node, st: StatLike) -> bytes:
         """attr_out."""
-        return protocol.ATTR_OUT.pack(*self._valid, *_attr(node, st))
+        return self._attr_out + _attr(node, st)
 
     def direntplus(self, nodeid: int, node: Node, st: StatLike, offset: int, name: bytes) -> bytes:
         """One entry of READDIRPLUS; nodeid 0 says that the kernel takes no reference."""
-        kind = st.st_mode >> _TYPE_SHIFT
-        fixed = protocol.DIRENTPLUS.pack(
-            nodeid, *self._valid_twice, *_attr(node, st), node.ino, offset, len(name), kind
-        )
-        return fixed + name + bytes(-len(name) % 8)
+        return self.entry(nodeid, node, st) + dirent(node, st, offset, name)
 
     def statx(self, node: Node, st: StatLike, birth_ns: int | None) -> bytes:
         """statx_out; without time of birth where the layer has none."""
@@ -78,21 +75,18 @@ def dirent(node: Node, st: StatLike, offset: int, name: bytes) -> bytes:
     )
 
 
-def _attr(node: Node, st: StatLike) -> tuple[int, ...]:
-    atime, atime_ns = divmod(st.st_atime_ns, _SECOND_NS)
-    mtime, mtime_ns = divmod(st.st_mtime_ns, _SECOND_NS)
-    ctime, ctime_ns = divmod(st.st_ctime_ns, _SECOND_NS)
-    rdev = st.st_rdev
-    return (
+def _attr(node: Node, st: StatLike) -> bytes:
+    atime_ns, mtime_ns, ctime_ns, rdev = st.st_atime_ns, st.st_mtime_ns, st.st_ctime_ns, st.st_rdev
+    return protocol.ATTR.pack(
         node.ino,
         st.st_size,
         st.st_blocks,
-        atime,
-        mtime,
-        ctime,
-        atime_ns,
-        mtime_ns,
-        ctime_ns,
+        atime_ns // _SECOND_NS,
+        mtime_ns // _SECOND_NS,
+        ctime_ns // _SECOND_NS,
+        atime_ns % _SECOND_NS,
+        mtime_ns % _SECOND_NS,
+        ctime_ns % _SECOND_NS,
         st.st_mode,
         st.st_nlink,
         st.st_uid,

@@ -53,7 +53,7 @@ def test_a_file_is_made_written_read_and_removed(carrier: Carrier) -> None:
     body = protocol.CREATE_IN.pack(os.O_RDWR, 0o666, 0o027, 0) + b"new\0"
     answer = carrier.ask(Opcode.CREATE, body, caller=Caller(0, 0))
     nodeid, *_ = protocol.ENTRY_OUT.unpack_from(answer)
-    fh, _, _ = protocol.OPEN_OUT.unpack_from(answer, protocol.ENTRY_OUT.size)
+    fh, _, _ = protocol.OPEN_OUT.unpack_from(answer, protocol.ENTRY_OUT.size + protocol.ATTR.size)
     carrier.ask(Opcode.WRITE, protocol.WRITE_IN.pack(fh, 0, 7, 0) + b"content", nodeid)
     assert carrier.ask(Opcode.READ, protocol.READ_IN.pack(fh, 3, 100), nodeid) == b"tent"
     carrier.ask(Opcode.RELEASE, protocol.RELEASE_IN.pack(fh), nodeid)

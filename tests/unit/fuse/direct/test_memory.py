@@ -13,7 +13,7 @@ from unionfs.fuse.direct import protocol
 from unionfs.fuse.direct.protocol import Opcode
 
 DIRECTORIES, FILES = 5, 600
-LARGEST_OBJECT_BYTES = 1200
+LARGEST_OBJECT_BYTES = 1000
 
 
 @pytest.fixture
@@ -36,8 +36,10 @@ def walk(carrier: Carrier, nodeid: int = protocol.ROOT_ID) -> list[int]:
     while answer := carrier.ask(Opcode.READDIRPLUS, protocol.READ_IN.pack(0, offset, 1 << 16), nodeid):
         place = 0
         while place < len(answer):
-            found, *_, offset, length, kind = protocol.DIRENTPLUS.unpack_from(answer, place)
-            place += protocol.DIRENTPLUS.size + length + -length % 8
+            found, *_ = protocol.ENTRY_OUT.unpack_from(answer, place)
+            place += protocol.ENTRY_OUT.size + protocol.ATTR.size
+            _, offset, length, kind = protocol.DIRENT.unpack_from(answer, place)
+            place += protocol.DIRENT.size + length + -length % 8
             if found:
                 told.append(found)
                 told += walk(carrier, found) if kind == 4 else []
@@ -70,3 +72,18 @@ def test_an_object_takes_a_kilobyte_until_it_is_forgotten(carrier: Carrier, orde
         assert left < taken / 10, "tables of Python's never shrink"
     finally:
         tracemalloc.stop()
+
+
+def test_what_is_forgotten_after_a_file_of_two_names_goes_too(tmp_path: Path) -> None:
+    inside = InProcess(tmp_path, lowers=1)
+    for name in ("dir", "last"):
+        (inside.lowers[0] / name).mkdir()
+    (inside.lowers[0] / "dir/one").touch()
+    (inside.lowers[0] / "dir/other").hardlink_to(inside.lowers[0] / "dir/one")
+    carrier = Carrier(inside.union)
+    told = walk(carrier)
+    last = (inside.lowers[0] / "last").stat().st_ino
+    forget(carrier, sorted(told, key=lambda nodeid: nodeid == last))
+    assert list(carrier.union.inodes) == [carrier.union.root]
+    carrier.close()
+    inside.reopen()
