@@ -12,7 +12,7 @@ interfaces dies with the namespace; a bridge and its rules go with the last cont
 import os
 
 from runtime.errors import Refusal, describe
-from runtime.network import bridge, firewall, helper, leases, members, namespace, ports, userland
+from runtime.network import bridge, conntrack, firewall, helper, leases, members, namespace, ports, userland
 from runtime.network.files import RESOLVER, Files, Resolution, make_hosts, make_resolv_conf, reachable, resolution
 from runtime.network.members import Endpoint, Member
 from runtime.network.netlink import Netlink
@@ -75,8 +75,10 @@ def _attach(places: Places, identity: str, wanted: Wanted, pid: int) -> None:
             network = store.find(endpoint.network_id)
             bridge.bring_up(store, netlink, network)
             bridge.plug_in(netlink, network, endpoint, pid, default_route=endpoint == own.published())
-        members.write(places, identity, _serve(places, identity, own, wanted, pid))
+        own = _serve(places, identity, own, wanted, pid)
+        members.write(places, identity, own)
         _apply_rules(store, lock)
+        conntrack.forget(own.ports)
 
 
 def _serve(places: Places, identity: str, own: Member, wanted: Wanted, pid: int) -> Member:

@@ -18,7 +18,7 @@ NLM_F_EXCL = 0x200
 NLM_F_CREATE = 0x400
 _NLMSG_ERROR = 2
 _NLMSG_DONE = 3
-_NESTED = 0x8000
+NESTED = 0x8000
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 _ANSWER_BYTES = 1 << 18
@@ -91,7 +91,7 @@ def pack(attributes: Mapping[int, Value]) -> bytes:
 
 def _pack_one(kind: int, value: Value) -> bytes:
     if isinstance(value, Mapping):
-        kind, value = kind | _NESTED, pack(value)
+        kind, value = kind | NESTED, pack(value)
     elif isinstance(value, str):
         value = value.encode() + b"\0"
     elif isinstance(value, int):
@@ -105,7 +105,7 @@ def unpack(data: bytes) -> dict[int, bytes]:
     found = {}
     while len(data) >= _ATTRIBUTE.size:
         length, kind = _ATTRIBUTE.unpack_from(data)
-        found[kind & ~_NESTED] = data[_ATTRIBUTE.size : length]
+        found[kind & ~NESTED] = data[_ATTRIBUTE.size : length]
         data = data[_aligned(length) :]
     return found
 

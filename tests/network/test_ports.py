@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from tests.network.conftest import MACHINE, NEIGHBOUR, Machine, Pyunion, address_of, ask, serve, wait_for
+from tests.network.conftest import MACHINE, NEIGHBOUR, PYTHON, Machine, Pyunion, address_of, ask, serve, wait_for
 
 
 @pytest.mark.parametrize("kind", ["tcp", "udp"])
@@ -136,6 +136,38 @@ def test_without_nft_ports_are_carried_by_hand(pyunion: Pyunion, machine: Machin
     serve(pyunion, "names", "--network=bridge", "-p8053:53/udp", kind="udp", port=53)
     assert machine.ask("tcp", MACHINE, 8080, outside=True) == "10.90.0.1"
     assert machine.ask("udp", MACHINE, 8053, outside=True) == "HELLO 10.90.0.1"
+
+
+def test_a_client_that_goes_on_sending_finds_a_new_container(pyunion: Pyunion, machine: Machine) -> None:
+    """It sends from one port before there is a container, to one, and to the next, which has another address."""
+    program = """
+import socket, sys
+client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+client.settimeout(0.2)
+print("ready", flush=True)
+while True:
+    client.sendto(b"hello", ("192.0.2.2", 8053))
+    try:
+        print(client.recv(99).decode().split()[0], flush=True)
+    except OSError:
+        print("nobody", flush=True)
+"""
+    command = machine.there(PYTHON, "-I", "-S", "-c", program)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as client:
+        assert client.stdout is not None
+
+        def hears(word: str) -> bool:
+            assert client.stdout is not None
+            return client.stdout.readline() == f"{word}\n"
+
+        wait_for("no answer", lambda: hears("nobody"))
+        serve(pyunion, "one", "--network=bridge", "-p8053:53/udp", kind="udp", port=53)
+        wait_for("an answer", lambda: hears("HELLO"))
+        pyunion("rm", "-f", "one")
+        wait_for("no answer", lambda: hears("nobody"))
+        serve(pyunion, "two", "--network=bridge", "--ip=10.90.0.99", "-p8053:53/udp", kind="udp", port=53)
+        wait_for("an answer", lambda: hears("HELLO"))
+        client.kill()
 
 
 def test_the_bytes_of_a_connection_arrive_and_its_halves_end_apart(pyunion: Pyunion) -> None:
