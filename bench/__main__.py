@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 import time
 
@@ -14,20 +15,25 @@ from bench.runner import Plan, Run
 from bench.workload import WORKLOADS
 
 _ROUNDS = 5
+_PHASES = "phases"
 
 
 def main(arguments: list[str]) -> int:
     """Measure what the arguments say."""
     asked = _parser().parse_args(arguments)
-    if unknown := set(asked.names) - {*WORKLOADS, *CONTESTS}:
+    if unknown := set(asked.names) - {*WORKLOADS, *CONTESTS, _PHASES}:
         print(f"bench: no such workload: {', '.join(sorted(unknown))} (--list says which there are)", file=sys.stderr)
         return 2
     if asked.list:
         _print_names()
         return 0
+    if asked.quick and asked.write:
+        print("bench: --quick measures less than the page says: it can't be written there", file=sys.stderr)
+        return 2
     if os.geteuid() != 0:
         print("bench: needs root: it mounts, and empties the machine's caches", file=sys.stderr)
         return 1
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))     # what is mounted is unmounted on the way out
     results = _measure(asked)
     if asked.write:
         results.save(HOUSE / report.FIGURES)
@@ -44,10 +50,12 @@ def _measure(asked: argparse.Namespace) -> Results:
     systems = [system for system in installed() if not asked.mounts or system.name in asked.mounts]
     plan = Plan(systems, asked.rounds or (1 if asked.quick else _ROUNDS), asked.quick)
     results = Results()
-    for name in asked.names or [*WORKLOADS, *CONTESTS]:
+    for name in asked.names or [*WORKLOADS, *CONTESTS, _PHASES]:
         started = time.monotonic()
         if name in WORKLOADS:
             Run(WORKLOADS[name], plan, results).run()
+        elif name == _PHASES:
+            containers.measure_phases(asked.rounds or (1 if asked.quick else _ROUNDS), results)
         else:
             run_contest(CONTESTS[name], asked.rounds or (1 if asked.quick else CONTESTS[name].rounds), results)
         print(f"{name}: {time.monotonic() - started:.0f} s", file=sys.stderr)
@@ -59,6 +67,7 @@ def _print_names() -> None:
         print(f"{workload.name:18} {(workload.run.__doc__ or '').splitlines()[0]}")
     for contest in CONTESTS.values():
         print(f"{contest.name:18} {(contest.prepare.__doc__ or '').splitlines()[0]}")
+    print(f"{_PHASES:18} {containers.measure_phases.__doc__}")
 
 
 def _parser() -> argparse.ArgumentParser:

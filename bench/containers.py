@@ -10,7 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench import phases
 from bench.contest import Action, contest
+from bench.results import Results
+from bench.runner import scratch_folder
 from bench.workload import Failed, run
 from unionfs.linux import process
 
@@ -40,6 +43,14 @@ def start(scratch: Path) -> Iterator[dict[str, Action]]:
             entrants["bubblewrap, mounted before"] = functools.partial(run, "bwrap", "--unshare-all", *places, "true")
         entrants["the process alone"] = functools.partial(run, rootfs / "bin/true")
         yield entrants
+
+
+def measure_phases(rounds: int, results: Results) -> None:
+    """Where the time of `pyunion run --rm --network none` of busybox's true goes."""
+    with scratch_folder() as scratch:
+        run_true = [*_pyunion_command(scratch), "run", "--rm", "--network=none", _IMAGE, "true"]
+        _run_in_pyunion(scratch, _make_rootfs(scratch / "rootfs"))()
+        phases.measure(run_true, "true", rounds, results)
 
 
 @contest("diff", "diff of one changed file over 10,000", ours="pyunion", aim_ms=100, rounds=5)

@@ -51,6 +51,7 @@ def contest(
 
 def run_contest(asked: Contest, rounds: int, results: Results) -> None:
     """Run each entrant once unseen, for the caches, then in turn; one that fails is left out and said to have."""
+    results.failures[asked.name] = {}
     with scratch_folder() as scratch, asked.prepare(scratch) as entrants:
         for number in range(rounds + 1):
             for name in _turned(list(entrants), number):

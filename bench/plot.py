@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from bench import phases
 from bench.contest import CONTESTS
 from bench.mounts import OURS, OVERLAY, SYSTEMS
 from bench.report import median_of
@@ -72,6 +73,8 @@ def write_all(results: Results, folder: Path) -> None:
     layers(results, folder / "layers.svg")
     if (start := CONTESTS["start"].title) in results.figures:
         bars(results, start, folder / "start.svg")
+    if phases.ROW in results.figures:
+        stacked(results, folder / "phases.svg")
 
 
 def colour_of(column: str) -> str:
@@ -139,6 +142,22 @@ def layers(results: Results, path: Path) -> None:
 def _layers_y(top: float, milliseconds: float) -> float:
     power = min(max(math.log10(milliseconds), 0), 4)
     return top + 165 - power / 4 * 150
+
+
+def stacked(results: Results, path: Path) -> None:
+    """The phases of a container's start, one after another on a line of milliseconds."""
+    found = [(name, results.summary(phases.ROW, name)) for name in phases.PHASES]
+    total = sum(summary.median for _, summary in found if summary)
+    drawing = Drawing(_LEFT + _WIDTH + 60)
+    begin = 0.0
+    for number, (name, summary) in enumerate(found):
+        if summary:
+            y = 24 + number * 22
+            drawing.text(_LEFT - 10, y, name, "end")
+            drawing.bar(_LEFT + begin / total * _WIDTH, y, summary.median / total * _WIDTH, colour_of(OURS))
+            begin += summary.median
+            drawing.text(_LEFT + begin / total * _WIDTH + 6, y, f"{summary.median * 1000:.0f} ms")
+    drawing.save(path, 24 + len(found) * 22)
 
 
 def bars(results: Results, row: str, path: Path) -> None:

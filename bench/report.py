@@ -1,9 +1,11 @@
 """Results as tables of Markdown, put into a page between its marks."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from bench import phases
 from bench.contest import CONTESTS, Contest
 from bench.mounts import COUNTED, OURS, OVERLAY, SHARED, SYSTEMS
 from bench.results import Results, Summary
@@ -51,9 +53,11 @@ def everything(results: Results) -> str:
             parts.append(f"### {title}\n\n{table(results, rows, columns)}")
     contests = [contest for contest in CONTESTS.values() if contest.title in results.figures]
     parts += [f"### {_capital(contest.title)}\n\n{contest_table(results, contest)}" for contest in contests]
+    if phases.ROW in results.figures:
+        parts.append(f"### {_capital(phases.ROW)}\n\n{phases_table(results)}")
     if results.requests:
         parts.append(f"### Requests\n\n{requests_table(results)}")
-    if results.failures:
+    if any(results.failures.values()):
         parts.append(f"### Left out\n\n{failures(results)}")
     return "\n\n".join(parts)
 
@@ -80,12 +84,20 @@ def contest_table(results: Results, contest: Contest) -> str:
     return _markdown(lines)
 
 
+def phases_table(results: Results) -> str:
+    """How long each phase takes."""
+    found = ((name, results.summary(phases.ROW, name)) for name in phases.PHASES)
+    return _markdown([["", "ms"], *([name, _spread(summary, 1000, 1)] for name, summary in found if summary)])
+
+
 def requests_table(results: Results) -> str:
     """How many requests each row sent, and of which kinds ours."""
     lines = [["", *COUNTED, f"of {OURS}'s"]]
-    for row, columns in results.requests.items():
+    rows = [row.name for workload in WORKLOADS.values() for row in workload.rows]
+    for row in [row for row in rows if row in results.requests]:
+        columns = results.requests[row]
         totals = [str(sum(columns[name].values())) if name in columns else "" for name in COUNTED]
-        kinds = list(columns.get(OURS, {}).items())[:6]
+        kinds = Counter(columns.get(OURS, {})).most_common(6)
         lines.append([row, *totals, ", ".join(f"{name} {count}" for name, count in kinds)])
     return _markdown(lines)
 

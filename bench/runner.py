@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.mounts import COUNTED, Mount, System
-from bench.requests import RequestCounter
+from bench.requests import RequestCounter, request_counter
 from bench.results import Results
 from bench.stacks import Stack
 from bench.workload import Failed, Place, Workload
@@ -18,7 +18,7 @@ _FEW_ROUNDS = 3
 
 
 class Plan(NamedTuple):
-    """How much is measured: `rounds` of each workload, three on filesystems that are no yardstick."""
+    """How much is measured: `rounds` of each workload at most; fewer of costly ones, and on what is no yardstick."""
 
     systems: Sequence[System]
     rounds: int
@@ -37,15 +37,20 @@ class Run:
 
     def run(self) -> None:
         """Count requests, then take times. One that fails, or does other work than the first, is left out."""
+        self._results.failures[self._workload.name] = {}
         stack = self._workload.stack()
-        with _counter() as counter:
+        with request_counter() as counter:
             for system in self._systems[:1] + [system for system in self._systems[1:] if system.name in COUNTED]:
                 self._once(system, stack, counter, is_timed=False)
         for number in range(self._plan.rounds):
             turn = number % max(len(self._systems), 1)
             for system in [*self._systems[turn:], *self._systems[:turn]]:
-                if number < _FEW_ROUNDS or system.is_yardstick:
+                if number < self._rounds_on(system):
                     self._once(system, stack, None, is_timed=True)
+
+    def _rounds_on(self, system: System) -> int:
+        few, fewest = (_FEW_ROUNDS, 1) if self._workload.costly else (self._plan.rounds, _FEW_ROUNDS)
+        return min(self._plan.rounds, few if system.is_yardstick else fewest)
 
     def _once(self, system: System, stack: Stack, counter: RequestCounter | None, *, is_timed: bool) -> None:
         try:
@@ -82,15 +87,6 @@ def scratch_folder() -> Iterator[Path]:
         for point in reversed(below):
             subprocess.run(["umount", "--lazy", point], check=True)     # podman leaves one of its own
         subprocess.run(["rm", "-rf", "--one-file-system", folder], check=True)
-
-
-@contextmanager
-def _counter() -> Iterator[RequestCounter | None]:
-    counter = RequestCounter()
-    try:
-        yield counter if counter.works else None
-    finally:
-        counter.close()
 
 
 def _difference(one: object, two: object) -> str:

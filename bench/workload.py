@@ -58,6 +58,7 @@ class Workload(NamedTuple):
     prepare: Callable[[Layers], None] | None    # fills the upper before it is mounted
     writes: bool                # it changes what lies below
     shared: bool                # worth a column for files of lowers passed through
+    costly: bool                # takes so long that fewer rounds must do
 
     def suits(self, system: System) -> bool:
         """Whether it can be done there."""
@@ -73,13 +74,14 @@ def workload(
     prepare: Callable[[Layers], None] | None = None,
     writes: bool = False,
     shared: bool = False,
+    costly: bool = False,
 ) -> Callable[[Callable[["Place"], object]], Callable[["Place"], object]]:
     """Add the function below it to those that are measured, under its name."""
 
     def add(run: Callable[[Place], object]) -> Callable[[Place], object]:
         name = run.__name__.replace("_", "-")
         group = run.__module__.rpartition(".")[2]
-        WORKLOADS[name] = Workload(name, run, stack, rows, group, prepare, writes, shared)
+        WORKLOADS[name] = Workload(name, run, stack, rows, group, prepare, writes, shared, costly)
         return run
 
     return add

@@ -41,7 +41,7 @@ def _add(count: int) -> None:
 
     layers.__name__ = f"layers-{count}"
     aims = {"walk, cold": 1.2} if count == 64 else {}
-    workload(flat(count), *(Row(flat_row(what, count), aims.get(what)) for what in FLAT_ROWS))(layers)
+    workload(flat(count), *(Row(flat_row(what, count), aims.get(what)) for what in FLAT_ROWS), costly=True)(layers)
 
 
 for _count in COUNTS:
@@ -50,10 +50,11 @@ for _count in COUNTS:
 
 @workload(
     huge,
-    Row("look up 100 names of 100,000, first", None),
+    Row("look up 100 names of 100,000, first"),
     Row("list 100,000 names, cold"),
     Row("list 100,000 names with attributes"),
     Row("list 100,000 names with attributes again"),
+    costly=True,
 )
 def huge_directory(place: Place) -> object:
     """100 lookups right after mounting; then ls -f, and ls -l twice."""

@@ -29,7 +29,8 @@ def stack(tmp_path: Path) -> Stack:
 
 
 def measure(stack: Stack, work, systems: list[System]) -> Results:
-    workload = Workload("test", work, lambda: stack, (Row("the row"),), "metadata", None, writes=False, shared=False, costly=False)
+    rows = (Row("the row"),)
+    workload = Workload("test", work, lambda: stack, rows, "metadata", None, writes=False, shared=False, costly=False)
     results = Results()
     Run(workload, Plan(systems, rounds=2, quick=True), results).run()
     return results
