@@ -192,6 +192,7 @@ class Life:
                 netns = self.namespaces[namespaces.KINDS.index("net")]
                 userland.attach(container.places, container.id, self._config.network, asked, netns)
         except Refusal as error:
+            self._read_progress(lambda: None)  # if the first process has failed, that is why this did
             self._progress.fail(error.status, str(error))
             self.kill()
             return

@@ -8,11 +8,26 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Pyunion, busybox, layer, network, pyunion, wait_for
+from tests.e2e.conftest import Pyunion, busybox, layer, network, wait_for
+from tests.e2e.conftest import pyunion as connected
 
-__all__ = ["Pyunion", "busybox", "inside", "layer", "network", "pyunion", "tree_hash", "wait_for"]
+__all__ = ["Pyunion", "busybox", "connected", "inside", "layer", "network", "pyunion", "tree_hash", "wait_for"]
 
 PYTHON = str(Path(sys.executable).resolve())
+
+
+class _Offline(Pyunion):
+    """The command; containers have no network, which isn't what these tests are about, and takes its time."""
+
+    def argv(self, *arguments: str | Path) -> list[str]:
+        verb, *rest = arguments
+        more = ("--network=none",) if verb in ("run", "create") else ()
+        return super().argv(verb, *more, *rest)
+
+
+@pytest.fixture
+def pyunion(connected: Pyunion) -> Pyunion:
+    return _Offline(connected.root.parent, connected.rootfs)
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ def running(pyunion: Pyunion, *arguments: str | Path) -> Iterator[str]:
     pyunion("rm", "-f", started.stdout.strip())
 
 
-def _flip(name: str, target: str) -> str:
+def _flip(name: str, target: Path) -> str:
     """A shell's loop: `name` is a directory, then a link to `target`, then a directory again."""
     return f"while :; do mkdir {name} 2>/dev/null; rmdir {name}; ln -s {target} {name}; rm {name}; done 2>/dev/null"
 
