@@ -116,9 +116,16 @@ def parse(data: bytes, name: str) -> list[Instruction]:
     return found
 
 
+def parse_line(text: str, escape: str = "\\") -> Instruction:
+    """One instruction on one line. Raises BuildError."""
+    if not text.strip():
+        raise BuildError("it says nothing")
+    return _instruction(text.strip(), 0, escape)
+
+
 def parse_trigger(text: str, escape: str = "\\") -> Instruction:
     """The instruction that an ONBUILD holds. Raises BuildError."""
-    instruction = _instruction(text, 0, escape)
+    instruction = parse_line(text, escape)
     if instruction.keyword in _FORBIDDEN_TRIGGERS:
         raise BuildError(f"{instruction.keyword} can't be what ONBUILD triggers")
     return instruction

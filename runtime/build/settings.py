@@ -1,13 +1,14 @@
 """Instructions that only change the image's configuration."""
 
+import functools
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from runtime.build import words
-from runtime.build.dockerfile import Instruction
+from runtime.build.dockerfile import Instruction, parse_line, parse_trigger
 from runtime.build.errors import BuildError
-from runtime.image.instructions import merge_env
 
 Json = dict[str, Any]
 Expand = Callable[[str], str]
@@ -49,8 +50,10 @@ def pairs(instruction: Instruction, expand: Expand) -> list[tuple[str, str]]:
 
 
 def env(run: Json, instruction: Instruction, expand: Expand) -> None:
-    new = [f"{key}={value}" for key, value in pairs(instruction, expand)]
-    run["Env"] = merge_env(run.get("Env") or [], new)
+    """A name that was there keeps its place."""
+    old = (setting.partition("=") for setting in run.get("Env") or [])
+    settings = {key: value for key, _, value in old} | dict(pairs(instruction, expand))
+    run["Env"] = [f"{key}={value}" for key, value in settings.items()]
 
 
 def label(run: Json, instruction: Instruction, expand: Expand) -> None:
@@ -88,6 +91,12 @@ def volume(run: Json, instruction: Instruction, expand: Expand) -> None:
     run["Volumes"] = {**(run.get("Volumes") or {}), **{path: {} for path in paths}}
 
 
+def workdir(run: Json, instruction: Instruction, expand: Expand) -> None:
+    """Absolute, or relative to what it was."""
+    path = os.path.normpath(os.path.join("/", run.get("WorkingDir") or "", _one(instruction, expand)))
+    run["WorkingDir"] = "/" + path.lstrip("/")
+
+
 def set_shell(run: Json, instruction: Instruction, _expand: Expand) -> None:
     listed = instruction.json()
     if not listed:
@@ -96,8 +105,6 @@ def set_shell(run: Json, instruction: Instruction, _expand: Expand) -> None:
 
 
 def on_build(run: Json, instruction: Instruction, _expand: Expand) -> None:
-    from runtime.build.dockerfile import parse_trigger
-
     parse_trigger(instruction.text, instruction.escape)
     run["OnBuild"] = [*(run.get("OnBuild") or []), instruction.text]
 
@@ -136,7 +143,38 @@ SETTINGS: dict[str, Callable[[Json, Instruction, Expand], None]] = {
     "STOPSIGNAL": stop_signal,
     "USER": user,
     "VOLUME": volume,
+    "WORKDIR": workdir,
 }
+
+
+def variables(run: Json) -> dict[str, str]:
+    """The environment of what runs."""
+    return {key: value for key, _, value in (setting.partition("=") for setting in run.get("Env") or [])}
+
+
+def changing(texts: Iterable[str]) -> Callable[[Json], None]:
+    """What instructions that are given one by one make of a configuration. Raises BuildError, then and now."""
+    found = list(map(_one_setting, texts))
+
+    def change(run: Json) -> None:
+        for instruction in found:
+            expand = functools.partial(words.expand, variables=variables(run), escape=instruction.escape)
+            try:
+                SETTINGS[instruction.keyword](run, instruction, expand)
+            except BuildError as error:
+                raise BuildError(f"change {instruction.shown!r}: {error}") from None
+
+    return change
+
+
+def _one_setting(text: str) -> Instruction:
+    try:
+        instruction = parse_line(text)
+    except BuildError as error:
+        raise BuildError(f"change {text!r}: {error}") from None
+    if instruction.keyword not in SETTINGS:
+        raise BuildError(f"change {text!r}: {instruction.keyword} is none of {', '.join(SETTINGS)}")
+    return instruction
 
 
 def _one(instruction: Instruction, expand: Expand) -> str:

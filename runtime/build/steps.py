@@ -78,8 +78,7 @@ class StageBuild:
 
     @property
     def _variables(self) -> dict[str, str]:
-        pairs = (setting.partition("=") for setting in self.built.run.get("Env") or [])
-        return {**self._arguments, **{key: value for key, _, value in pairs}}
+        return {**self._arguments, **settings.variables(self.built.run)}
 
     def _expand(self, text: str) -> str:
         return words.expand(text, self._variables, self._escape)
@@ -102,8 +101,9 @@ class StageBuild:
         self._record(config, made, instruction.shown)
 
     def _change_directory(self, instruction: Instruction) -> None:
-        path = os.path.normpath(os.path.join(self._workdir, self._expand(instruction.text)))
-        path = "/" + path.lstrip("/")
+        run = copy.deepcopy(self.built.run)
+        settings.workdir(run, instruction, self._expand)
+        path: str = run["WorkingDir"]
 
         def make() -> Layer | None:
             with self._site.parent(self.built) as parent:
@@ -112,7 +112,6 @@ class StageBuild:
                 return self._kept(draft)
 
         made = self._remembered([("WORKDIR", self.built.chain, path)], make)
-        run = {**self.built.run, "WorkingDir": path}
         self._record({**self.built.config, "config": run}, made, f"WORKDIR {path}")
 
     def _copy(self, instruction: Instruction) -> None:

@@ -101,6 +101,7 @@ def import_tree(arguments: list[str], places: Places) -> int:
         return 0
     if not 1 <= len(options.words) <= 2:
         raise UsageError("it takes a file or directory and, if it is to have one, a name")
+    from runtime.build.settings import changing
     from runtime.image.errors import concerning
     from runtime.image.make import Step, make_image, make_layer, take_layer
     from runtime.image.platform import parse_platform
@@ -109,6 +110,7 @@ def import_tree(arguments: list[str], places: Places) -> int:
     path = options.words[0]
     reference = parse_reference(options.words[1]) if len(options.words) > 1 else None
     platform = parse_platform(options.one("platform")) if options.one("platform") else None
+    change = changing(options.many("change"))
     store = open_store(places)
     with store.adding(), concerning("standard input" if path == "-" else path):
         if path != "-" and os.path.isdir(path):
@@ -117,9 +119,7 @@ def import_tree(arguments: list[str], places: Places) -> int:
             with open(0 if path == "-" else path, "rb", buffering=0, closefd=path != "-") as file:
                 layer = take_layer(store, file)
         step = Step(comment=options.one("message") or f"Imported from {path}")
-        image = make_image(
-            store, None, layer, step, changes=options.many("change"), reference=reference, platform=platform
-        )
+        image = make_image(store, None, layer, step, change=change, reference=reference, platform=platform)
     print(image.id)
     return 0
 
@@ -148,6 +148,7 @@ def commit(arguments: list[str], places: Places) -> int:
         return 0
     if not 1 <= len(options.words) <= 2:
         raise UsageError("it takes a container and, if the image is to have one, a name")
+    from runtime.build.settings import changing
     from runtime.image.make import Step, make_image, make_layer
     from runtime.image.tar.pack import pack_changes
 
@@ -156,6 +157,7 @@ def commit(arguments: list[str], places: Places) -> int:
     if not config.image_id:
         raise Refusal(f"container {config.name} is of no image: use pyunion export and pyunion import", status=1)
     reference = parse_reference(options.words[1]) if len(options.words) > 1 else None
+    change = changing(options.many("change"))
     store = open_store(places)
     with store.adding():
         base = _base(store, config)
@@ -164,9 +166,7 @@ def commit(arguments: list[str], places: Places) -> int:
             layer = make_layer(store, lambda write: pack_changes(container.upper, lower, write, root=root))
         step = Step(" ".join(config.args), options.one("message"), options.one("author"))
         fields = {key: describe_container(container)["Config"][key] for key in _OF_CONTAINERS}
-        image = make_image(
-            store, base, layer, step, fields=fields, changes=options.many("change"), reference=reference
-        )
+        image = make_image(store, base, layer, step, fields=fields, change=change, reference=reference)
     print(image.id)
     return 0
 

@@ -9,7 +9,6 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from runtime.image import instructions
 from runtime.image.digest import Digest, Source
 from runtime.image.errors import Corrupt
 from runtime.image.media import (
@@ -111,20 +110,20 @@ def _put_file(store: ImageStore, fd: int, digest: Digest, size: int, flush: Call
 
 def make_image(
     store: ImageStore, base: Image | None, layer: Layer | None, step: Step, *, fields: Mapping[str, Any] = _NONE,
-    changes: Sequence[str] = (), reference: Reference | None = None, platform: Platform | None = None,
+    change: Callable[[Json], None] = lambda _: None, reference: Reference | None = None,
+    platform: Platform | None = None,
 ) -> Image:  # fmt: skip
     """An image of all that `base` has (None: nothing) and `layer`.
 
-    Of the base's configuration, `fields` of what runs are replaced (without a value: removed) and `changes` made;
-    fields we don't know are kept. Raises ImageError.
+    Of the base's configuration, `fields` of what runs are replaced (without a value: removed), and then `change` may
+    make more of it; fields we don't know are kept. Raises ImageError, and what `change` does.
     """
     config = copy.deepcopy(base.config().raw) if base else new_config(platform or this_machine())
     manifest = base.manifest() if base else None
     docker = manifest is not None and manifest.media_type == DOCKER_MANIFEST
     run = {**(config.get("config") or {}), **fields}
     run = config["config"] = {key: value for key, value in run.items() if value or key not in fields}
-    for change in changes:
-        instructions.apply(run, change)
+    change(run)
     _record(config, layer, step)
     layers: list[Json] = [entry.raw for entry in manifest.layers] if manifest else []
     if layer is not None:
