@@ -270,7 +270,7 @@ CHANGES = {
 }
 
 
-@pytest.mark.uses("HANDLE_KILLPRIV_V2", "SETXATTR_EXT", "POSIX_ACL")
+@pytest.mark.uses("PASSTHROUGH", "SETXATTR_EXT", "POSIX_ACL")
 @pytest.mark.parametrize("place", ["lower", "upper"])
 @pytest.mark.parametrize(("uid", "groups"), [(1234, ()), (1234, (4321,)), (1236, ()), (0, ())])
 def test_set_id_bits_and_capabilities_go_with_a_change(public_path, place, uid, groups):
