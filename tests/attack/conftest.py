@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Pyunion, busybox, layer, network, wait_for
+from tests.e2e.conftest import Pyunion, busybox, layer, own_network, wait_for
 from tests.e2e.conftest import pyunion as connected
 
-__all__ = ["Pyunion", "busybox", "connected", "inside", "layer", "network", "pyunion", "tree_hash", "wait_for"]
+__all__ = ["Pyunion", "busybox", "connected", "inside", "layer", "own_network", "pyunion", "tree_hash", "wait_for"]
 
 PYTHON = str(Path(sys.executable).resolve())
 

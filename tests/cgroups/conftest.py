@@ -1,5 +1,5 @@
 """Containers with limits."""
 
-from tests.e2e.conftest import Pyunion, busybox, network, pyunion, wait_for
+from tests.e2e.conftest import Pyunion, busybox, own_network, pyunion, wait_for
 
-__all__ = ["Pyunion", "busybox", "network", "pyunion", "wait_for"]
+__all__ = ["Pyunion", "busybox", "own_network", "pyunion", "wait_for"]

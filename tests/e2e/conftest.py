@@ -161,7 +161,7 @@ def layer(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def network() -> Iterator[None]:
+def own_network() -> Iterator[None]:
     """A network namespace for this test, so that its containers' networks are none of this machine's."""
     own = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     unshare(CLONE_NEWNET)
@@ -174,7 +174,7 @@ def network() -> Iterator[None]:
 
 
 @pytest.fixture
-def pyunion(tmp_path: Path, busybox: Path, network: None) -> Iterator[Pyunion]:
+def pyunion(tmp_path: Path, busybox: Path, own_network: None) -> Iterator[Pyunion]:
     """The command; afterwards, what runs is ended, and neither the lower tree nor this machine's mounts may differ."""
     before = _snapshot(busybox)
     command = Pyunion(tmp_path / "state", busybox)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Pyunion, busybox, layer, network, pyunion, wait_for
+from tests.e2e.conftest import Pyunion, busybox, layer, own_network, pyunion, wait_for
 from tests.support import needs
 
-__all__ = ["Machine", "Pyunion", "busybox", "layer", "network", "python", "pyunion", "serve", "wait_for"]
+__all__ = ["Machine", "Pyunion", "busybox", "layer", "own_network", "python", "pyunion", "serve", "wait_for"]
 
 PYTHON = str(Path(sys.executable).resolve())
 MACHINE = "192.0.2.2"
@@ -101,7 +101,7 @@ def say(*command: str) -> str:
 
 
 @pytest.fixture(autouse=True)
-def machine(network: None) -> Iterator[Machine]:
+def machine(own_network: None) -> Iterator[Machine]:
     """A machine 192.0.2.2 with a neighbour 192.0.2.1; afterwards nothing of ours may be left on it."""
     needs.superuser()
     needs.commands("nft", "ip", "nsenter")

@@ -25,7 +25,7 @@ def test_a_kill_of_one_leaves_nothing(pyunion: Pyunion, role: str) -> None:
     if role == "ports and names":
         pyunion("rm", "-f", "web")
     wait_for("end", lambda: "Up " not in pyunion("ps").stdout)
-    assert left_behind() == []
+    wait_for("nothing left", lambda: left_behind() == [])
     result = pyunion.run("--network=app", "--ip", "10.100.0.2", "-p8080:80", "true")
     assert (result.returncode, result.stderr) == (0, "")
 
