@@ -81,7 +81,8 @@ class Networks:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             yield fd
-            os.utime(fd)
+            now_ns = time.time_ns()  # by itself the kernel would tell two changes within a tick by nothing
+            os.utime(fd, ns=(now_ns, now_ns))
         finally:
             os.close(fd)
 

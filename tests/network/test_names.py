@@ -69,7 +69,7 @@ def test_several_with_one_alias_are_all_found(app: Pyunion) -> None:
 
 
 def test_who_left_is_not_found_any_more(app: Pyunion) -> None:
-    serve(app, "client", "--network=app", port=81)
+    serve(app, "client", "--network=app", "--dns=127.0.0.1", port=81)
     assert "Address: " in app("exec", "client", "busybox", "nslookup", "web").stdout
     app("rm", "-f", "web")
     assert "Address: " not in app("exec", "client", "busybox", "nslookup", "web").stdout
