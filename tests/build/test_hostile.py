@@ -62,6 +62,7 @@ DESTINATIONS = {
     "absolute": ("RUN ln -s {outside} /d\nCOPY a /d/\n", "cat {outside}/a"),
     "relative": ("RUN ln -s ../../../../../../..{outside} /d\nCOPY a /d/\n", "cat {outside}/a"),
     "of a file": ("RUN ln -s {outside}/a /d\nCOPY a /d\n", "cat {outside}/a"),
+    "deep": ("RUN mkdir -p /x/y {outside}; ln -s {outside} /x/y/d\nCOPY a /x/y/d/\n", "cat {outside}/a"),
     "dots": ("COPY a ../../../../../../../..{outside}/a\n", "cat {outside}/a"),
     "by WORKDIR": ("RUN ln -s {outside} /d\nWORKDIR /d/e\nCOPY a .\n", "cat {outside}/e/a"),
     "of an archive": ("RUN ln -s {outside} /d\nADD x.tar /d/\n", "cat {outside}/a"),
