@@ -36,6 +36,9 @@ def test_the_interpreter_cannot_be_started_as_the_containers_own_program(pyunion
         result = pyunion.run_on(layer, command, "-c", "print('the host interpreter runs')")
         assert (result.returncode, result.stdout) in ((126, ""), (127, "")), command
         assert "the host interpreter runs" not in result.stderr
+    for command in ("/proc/self/exe", "/proc/thread-self/exe"):  # where the libraries it needs are, too
+        result = pyunion("run", "--rm", "--host", command, "-c", "print('the host interpreter runs')")
+        assert (result.returncode, result.stdout) == (126, ""), command
     assert hashlib.sha256(Path(PYTHON).read_bytes()).hexdigest() == before
 
 
