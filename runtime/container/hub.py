@@ -195,6 +195,8 @@ class Hub:
         self._log = log
         self._sources: list[_Source] = []
         self._sink = _Sink(terminal=terminal)
+        self.heard = False
+        """Whether the command has written anything: then it runs, though its first process may not have said so yet."""
 
     def connect(self, stdin: int, outputs: dict[bytes, int]) -> None:
         """Serve these descriptors, -1 where there is none; of a terminal, both are its master."""
@@ -214,6 +216,7 @@ class Hub:
 
     def put(self, letter: bytes, data: bytes) -> None:
         """Pass on what the command wrote."""
+        self.heard = True
         if self._log is not None:
             self._log.write(letter, data)
         for client in self._clients:

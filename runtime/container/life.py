@@ -32,6 +32,7 @@ _DRIVER_ENDS_WITHIN_MS = 10_000
 """An unmounted driver has only to close its files; one that takes longer hangs."""
 _PIPE_BYTES = 4096
 _NONE = (-1, -1)
+_ENDING = signals.ENDING | {signal.SIGKILL}
 
 
 class Life:
@@ -85,11 +86,15 @@ class Life:
         return FAILURE if status is None else status, None
 
     def signal(self, number: int) -> None:
-        """Send a signal to the command, through the first process. One that is still being set up just ends."""
-        if self._progress.started:
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._init_fd, number)
-        elif number in signals.ENDING or number == signal.SIGKILL:
+        """Send a signal to the command, through the first process, where it waits until the command is there.
+
+        One that asks to end doesn't wait: as long as nothing was heard of the command, the first process ends.
+        """
+        if self._progress.started or self._hub.heard or number not in _ENDING:
+            if self._init > 0:
+                with suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(self._init_fd, number)
+        else:
             self._cancelled = SIGNALLED + number
             self.kill()
 
@@ -128,15 +133,13 @@ class Life:
         go, self._go = os.pipe()
         self._doors = console.channel() if self._maps is not None else _NONE
         theirs = (stdin[0], stdout[1], stderr[1])
-        self._init = namespaces.fork(planned)
-        if self._init == 0:
-            where = self._container.run_directory
-            more = (hosts, resolv_conf, self._container.filters, self._maps, self._doors[1])
-            init.main(
-                init.Job(
-                    config, where, device, mounted, progress, go, theirs, channel[1], size, planned, self._group, *more
-                )
-            )
+        with signals.blocked():
+            self._init = namespaces.fork(planned)
+            if self._init == 0:
+                where = self._container.run_directory
+                pipes = (device, mounted, progress, go, theirs, channel[1])
+                more = (hosts, resolv_conf, self._container.filters, self._maps, self._doors[1])
+                init.main(init.Job(config, where, *pipes, size, planned, self._group, *more))
         self._init_fd = os.pidfd_open(self._init)
         mark("first process forked")
         pidfds = {pidfd for pidfd, _ in planned.joined}

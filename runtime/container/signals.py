@@ -2,7 +2,8 @@
 
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 ENDING = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM})
 """Those that ask a process to end."""
@@ -26,6 +27,16 @@ def catch(numbers: Iterable[int]) -> int:
         signal.signal(number, _nothing)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
     return reader
+
+
+@contextmanager
+def blocked() -> Iterator[None]:
+    """Let every signal wait meanwhile; a child that is forked in it has them all blocked."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def block_all() -> None:

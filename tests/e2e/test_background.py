@@ -1,5 +1,6 @@
 """Containers in the background: `run -d`, `create`, `start`, `stop`, `kill`, `restart`, `wait`, `pause`, `rename`."""
 
+import os
 import subprocess
 import time
 from pathlib import Path
@@ -20,6 +21,11 @@ def detach(pyunion: Pyunion, *arguments: str | Path, script: str = _READY) -> st
 
 def ready(pyunion: Pyunion) -> None:
     wait_for("its first line", lambda: "ready" in pyunion("logs", "one").stdout)
+
+
+def has_socket(pid: int) -> bool:
+    folder = Path(f"/proc/{pid}/fd")
+    return any(os.readlink(folder / name).startswith("socket:") for name in os.listdir(folder))
 
 
 def status(pyunion: Pyunion, name: str = "one") -> str:
@@ -114,6 +120,7 @@ def test_wait_gives_the_exit_status_also_of_what_is_removed(pyunion: Pyunion) ->
     detach(pyunion, "--rm", "-i", script="echo ready; read line; exit 6")
     ready(pyunion)
     waiting = subprocess.Popen(pyunion.argv("wait", "one"), stdout=subprocess.PIPE, text=True)
+    wait_for("its connection", lambda: has_socket(waiting.pid))
     attached = subprocess.Popen(pyunion.argv("attach", "one"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     attached.communicate("go\n", timeout=30)
     assert attached.returncode == 6

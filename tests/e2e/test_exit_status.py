@@ -1,7 +1,6 @@
 """Exit statuses and error lines, as Docker has them."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -133,12 +132,3 @@ def test_closed_descriptors_of_the_caller_do_no_harm(pyunion: Pyunion) -> None:
     script = 'exec "$@" <&- >&- 2>&-'
     argv = pyunion.argv("run", "--rm", "--rootfs", pyunion.rootfs, "sh", "-c", "echo x; echo y >&2; exit 4")
     assert subprocess.run(["sh", "-c", script, "sh", *argv], check=False, timeout=30).returncode == 4
-
-
-def test_an_ordinary_user_is_told_what_is_missing(pyunion: Pyunion) -> None:
-    state = ["--root=/tmp/nowhere", "--runroot=/tmp/nowhere"]
-    code = "import os, sys, tools.main, runtime.cli.run; "  # as root, whose home the checkout may lie in
-    code += f"os.setresuid(65534, 65534, 65534); sys.exit(tools.main.main({[*state, 'run', '--host', 'true']!r}))"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=30)
-    assert result.returncode == 125
-    assert result.stderr.startswith("pyunion run: a container needs root")
