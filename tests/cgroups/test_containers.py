@@ -1,12 +1,15 @@
 """Limits of containers as a user gives, changes and sees them."""
 
 import json
+import os
+import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from runtime.container.cgroups import hierarchies
 from tests.cgroups.conftest import Pyunion
+from tests.e2e.conftest import descendants
 from tests.support import needs
 
 pytestmark = needs.root
@@ -115,3 +118,25 @@ def test_without_control_groups_a_container_is_in_none_of_ours(pyunion: Pyunion)
     assert pyunion.sh("cat /proc/self/cgroup", "--network=none", "--cgroups=disabled", "--cgroupns=host") == Path(
         "/proc/self/cgroup"
     ).read_text()
+
+
+def groups_of(identity: str) -> list[str]:
+    return [str(path) for hierarchy in hierarchies.find() for path in Path(hierarchy.base).rglob(identity)]
+
+
+def test_nothing_is_left_when_a_container_has_ended(pyunion: Pyunion) -> None:
+    with running(pyunion) as identity:
+        assert groups_of(identity)
+    assert groups_of(identity) == []
+
+
+def test_nothing_is_left_after_all_its_processes_were_killed_at_once(pyunion: Pyunion) -> None:
+    with running(pyunion, "-m", "64m") as identity:
+        first = state(pyunion, identity)["Pid"]
+        monitor = int(Path(f"/proc/{first}/stat").read_text().rpartition(")")[2].split()[1])
+        family = [one for one in descendants(monitor) if one.pid != first]
+        for pid in (monitor, *(one.pid for one in family)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        assert pyunion("ps").returncode == 0
+        assert groups_of(identity) == []
