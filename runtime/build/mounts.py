@@ -49,7 +49,7 @@ class Mount(NamedTuple):
 
 
 class Mounted(NamedTuple):
-    """What a container gets, and what of it the layer depends on."""
+    """What a container gets for all of them."""
 
     volumes: list[Volume]
     tmpfs: list[Tmpfs]

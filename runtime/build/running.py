@@ -64,7 +64,7 @@ class Runner:
         targets = [volume.target for volume in command.volumes] + [mount.target for mount in command.tmpfs]
         stubs = _stubs(below, [*_OWN_MOUNTS, *targets])
         container, lock, _ = self._containers.create("")
-        if root:
+        if root and os.geteuid() == 0:  # another user can give nothing away
             copy_attributes(root, container.upper)
         config = _config(container, command, layers)
         try:

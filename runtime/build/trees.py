@@ -104,7 +104,7 @@ class Tree:
     @contextmanager
     def open(self, node: inodes.Node) -> Iterator[int]:
         """A descriptor of a file, for reading."""
-        handle = run_inline(files.open_file(self._union, node, os.O_RDONLY | os.O_NOATIME, _ROOT))
+        handle = run_inline(files.open_file(self._union, node, os.O_RDONLY, _ROOT))
         try:
             yield self._union.handles[handle].fd
         finally:
