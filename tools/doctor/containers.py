@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from runtime.container.cgroups import hierarchies
 from runtime.network import firewall, programs
 from tools.doctor.finding import Finding, less, missing, ok
-from unionfs.linux import process
+from unionfs.linux import libseccomp, process
 
 _SECCOMP = "/proc/sys/kernel/seccomp/actions_avail"
 _LIMITS = {"memory", "pids", "cpu"}
@@ -110,7 +110,9 @@ def _seccomp() -> Finding:
     if "errno" not in actions:
         remedy = "a kernel with CONFIG_SECCOMP_FILTER"
         return less("seccomp", "no filters of system calls: run containers with seccomp=unconfined", remedy)
-    return ok("seccomp", "filters can be loaded")
+    if not libseccomp.is_installed():
+        return less("seccomp", "libseccomp, which makes filters, is not installed", "apt-get install libseccomp2")
+    return ok("seccomp", "filters can be made and loaded")
 
 
 def _network() -> Iterator[Finding]:

@@ -77,6 +77,15 @@ def compile_filter(default: int, architectures: Iterable[str], rules: Iterable[R
         library.seccomp_release(context)
 
 
+def is_installed() -> bool:
+    """Whether compile_filter() finds the library."""
+    try:
+        _load()
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def path() -> str:
     """Where the library lies. Precondition: it was used."""
     with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as lines:
