@@ -12,13 +12,13 @@ from pathlib import Path
 
 from bench import phases
 from bench.contest import Action, contest
+from bench.mounts import PYUNIONFS
 from bench.results import Results
 from bench.runner import scratch_folder
 from bench.workload import Failed, run
 from unionfs.linux import process
 
 _PYUNION = Path(sys.executable).with_name("pyunion")
-_PYUNIONFS = Path(sys.executable).with_name("pyunionfs")
 _FEW_FILES = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096")
 """podman asks for more than root may have where it has no CAP_SYS_RESOURCE."""
 _IMAGE = "localhost/bench:1"
@@ -53,7 +53,7 @@ def measure_phases(rounds: int, results: Results) -> None:
         phases.measure(run_true, "true", rounds, results)
 
 
-@contest("diff", "diff of one changed file over 10,000", ours="pyunion", aim_ms=100, rounds=5)
+@contest("diff", "diff of one changed file over 10,000", ours="pyunion", aim_ms=100, rounds=3)
 @contextmanager
 def diff(scratch: Path) -> Iterator[dict[str, Action]]:
     """What a container changed that wrote one file."""
@@ -61,7 +61,7 @@ def diff(scratch: Path) -> Iterator[dict[str, Action]]:
         yield {name: functools.partial(_expect_file, command) for name, command in engines.items()}
 
 
-@contest("commit", "commit of one changed file over 10,000", ours="pyunion", aim_ms=100, rounds=5)
+@contest("commit", "commit of one changed file over 10,000", ours="pyunion", aim_ms=100, rounds=3)
 @contextmanager
 def commit(scratch: Path) -> Iterator[dict[str, Action]]:
     """An image of that container."""
@@ -119,7 +119,7 @@ def _podmans() -> Iterator[tuple[str, str | Path | None, str]]:
     if not shutil.which("podman"):
         return
     for runtime in ("crun", "runc"):
-        for name, program in (("fuse-overlayfs", shutil.which("fuse-overlayfs")), ("pyunionfs", _PYUNIONFS)):
+        for name, program in (("fuse-overlayfs", shutil.which("fuse-overlayfs")), ("pyunionfs", PYUNIONFS)):
             if program and shutil.which(runtime):
                 yield f"podman, {name}, {runtime}", program, runtime
     if shutil.which("runc"):
@@ -183,7 +183,7 @@ def _mounted(rootfs: Path, place: Path) -> Iterator[Path]:
     for name in ("merged", "upper", "work"):
         (place / name).mkdir(parents=True)
     options = f"lowerdir={rootfs},upperdir={place}/upper,workdir={place}/work"
-    run(_PYUNIONFS, place / "merged", "-o", options)
+    run(PYUNIONFS, place / "merged", "-o", options)
     try:
         yield place / "merged"
     finally:

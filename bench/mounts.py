@@ -13,6 +13,7 @@ from typing import NamedTuple
 from bench.stacks import Stack
 from tests.support.mounts import escape
 
+PYUNIONFS = str(Path(sys.executable).with_name("pyunionfs"))
 OVERLAY = "overlayfs"
 OURS = "pyunion"
 SHARED = "pyunion, shared"
@@ -79,7 +80,7 @@ def _mergerfs(layers: Layers, at: Path) -> Sequence[str | Path]:
 
 
 def _ours(options: str) -> Callable[[Layers, Path], Sequence[str | Path]]:
-    return lambda layers, at: [sys.executable, "-m", "unionfs", at, "-o", f"{overlay_options(layers)},{options}"]
+    return lambda layers, at: [PYUNIONFS, at, "-o", f"{overlay_options(layers)},{options}"]
 
 
 SYSTEMS = {
@@ -89,9 +90,9 @@ SYSTEMS = {
         System("fuse-overlayfs", "peer", _fuse_overlayfs("fuse-overlayfs"), "fuse-overlayfs"),
         System("unionfs-fuse", "peer", _unionfs_fuse, "unionfs-fuse", marks=False),
         System("mergerfs", "peer", _mergerfs, "mergerfs", marks=False, copies_up=False),
-        System(OURS, "ours", _ours("binding=direct"), sys.executable),
-        System(SHARED, "ours", _ours("binding=direct,lower_io=shared"), sys.executable),
-        System("pyunion, pyfuse3", "ours", _ours("binding=pyfuse3"), sys.executable),
+        System(OURS, "ours", _ours("binding=direct"), PYUNIONFS),
+        System(SHARED, "ours", _ours("binding=direct,lower_io=shared"), PYUNIONFS),
+        System("pyunion, pyfuse3", "ours", _ours("binding=pyfuse3"), PYUNIONFS),
     )
 }
 
