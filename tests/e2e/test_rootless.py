@@ -13,7 +13,8 @@ import pytest
 from tests.e2e.conftest import process
 from tests.support import needs
 
-USER, SUB_IDS = 4242, 200000
+USER = 40_000 + os.getpid() % 20_000  # several may test at once
+SUB_IDS = (4 + os.getpid() % 1000) << 16
 _PREPARE = """
 set -e
 cd {top}
