@@ -16,7 +16,7 @@ from runtime.build.workspace import Workspace
 from runtime.image.digest import chain_ids
 from runtime.image.make import Layer, new_config
 from runtime.image.media import OCI_LAYER, Descriptor, layer_compression, make_descriptor
-from runtime.image.obtain import obtain
+from runtime.image.obtain import is_elsewhere, obtain
 from runtime.image.platform import Platform, parse_platform, this_machine
 from runtime.image.store import Image, ImageStore
 from runtime.places import Places
@@ -154,6 +154,8 @@ class Site:
 
     def _image(self, name: str, platform: Platform | None) -> Image:
         key = f"{name} {platform}"
+        if is_elsewhere(name):
+            raise BuildError(f"{name} is a place on this machine, which a Dockerfile can't name: load it first")
         if key not in self._images:
             self._images[key] = obtain(self.store, name, platform, "always" if self.wishes.pull else "missing")
         return self._images[key]

@@ -92,6 +92,12 @@ def test_a_symlink_of_a_stage_never_leads_out(source: str, builder: Builder, out
         assert done.status == 1 or "secret\n" not in builder.sh(f"stage-{name}", "cat /got /got/* 2>&1; true")
 
 
+@pytest.mark.parametrize("line", ["FROM {}", "FROM scratch\nCOPY --from={} / /"])
+def test_a_dockerfile_names_no_image_by_its_place_on_this_machine(line: str, builder: Builder) -> None:
+    place = f"oci:{builder.root}/images:docker.io/library/box:latest"
+    assert "is a place on this machine" in builder.refused(builder.context(line.format(place)))
+
+
 def test_a_bound_directory_of_the_context_never_leads_out(builder: Builder, outside: Path) -> None:
     context = builder.context("FROM box\nRUN --mount=source=link,target=/mnt cat /mnt/secret\n")
     (context / "link").symlink_to(outside)
