@@ -21,6 +21,8 @@ from unionfs.linux.descriptors import close_all_but
 @contextmanager
 def open_root(store: Store, container: Container) -> Iterator[int]:
     """A descriptor (O_PATH) of it. Raises Refusal."""
+    if os.geteuid() != 0:
+        raise Refusal("it needs root: nobody else may look into a container from outside", status=1)
     if container.state()["status"] == "running":
         root = _of_running(container)
         try:
