@@ -63,7 +63,7 @@ def test_the_machine_went_down(pyunion: Pyunion, machine: Machine) -> None:
     """After it, RUNROOT is empty, and so is the kernel; addresses are free and the container starts again."""
     serve(pyunion, "web", "--network=bridge", "-p8080:80")
     pyunion("kill", "web")
-    wait_for("end", lambda: "Up " not in pyunion("ps").stdout)
+    wait_for("end", lambda: os.listdir(pyunion.runroot) == [])
     os.rmdir(pyunion.runroot)
     assert pyunion("start", "web").returncode == 0
     wait_for("server", lambda: machine.ask("tcp", "127.0.0.1", 8080) == "10.90.0.1")
