@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
     _compile()
     results = _measure(asked)
     if asked.write:
-        results.save(HOUSE / report.FIGURES)
+        results.save(HOUSE / report.FIGURES, keeping=bool(asked.names))
         results = Results.load(HOUSE / report.FIGURES)
         report.write_page(results, HOUSE / report.PAGE)
         plot.write_all(results, (HOUSE / report.FIGURES).parent)

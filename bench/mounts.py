@@ -75,8 +75,8 @@ def _unionfs_fuse(layers: Layers, at: Path) -> Sequence[str | Path]:
 
 def _mergerfs(layers: Layers, at: Path) -> Sequence[str | Path]:
     branches = ":".join([f"{layers.upper}=RW", *(f"{lower}=RO" for lower in layers.lowers)])
-    return ["mergerfs", "-o", "allow_other,use_ino,category.search=ff,category.create=ff,cache.files=auto-full",
-            branches, at]  # fmt: skip
+    options = "allow_other,use_ino,category.search=ff,category.create=ff,cache.files=auto-full"
+    return ["mergerfs", "-o", f"fsname=mergerfs,{options}", branches, at]
 
 
 def _ours(options: str) -> Callable[[Layers, Path], Sequence[str | Path]]:

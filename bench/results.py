@@ -57,9 +57,9 @@ class Results:
             return None
         return summarize([one / other for one, other in zip(row_figures[column], row_figures[base], strict=False)])
 
-    def save(self, path: Path) -> None:
-        """Write them into a file; rows that are there and were not measured now are kept."""
-        kept = vars(Results.load(path)) if path.exists() else {}
+    def save(self, path: Path, *, keeping: bool) -> None:
+        """Write them into a file; `keeping` the rows that are there and were not measured now."""
+        kept = vars(Results.load(path)) if keeping and path.exists() else {}
         mine = vars(self)
         merged = {name: kept.get(name, {}) | value for name, value in mine.items()}
         path.parent.mkdir(exist_ok=True)

@@ -15,6 +15,7 @@ from bench.stacks import Stack
 from bench.workload import Failed, Place, Workload
 
 _FEW_ROUNDS = 3
+_FEWER_ROUNDS = 2
 
 
 class Plan(NamedTuple):
@@ -40,7 +41,8 @@ class Run:
         self._results.failures[self._workload.name] = {}
         stack = self._workload.stack()
         with request_counter() as counter:
-            for system in self._systems[:1] + [system for system in self._systems[1:] if system.name in COUNTED]:
+            counted = COUNTED[:1] if self._workload.costly else COUNTED
+            for system in self._systems[:1] + [system for system in self._systems[1:] if system.name in counted]:
                 self._once(system, stack, counter, is_timed=False)
         for number in range(self._plan.rounds):
             turn = number % max(len(self._systems), 1)
@@ -49,7 +51,7 @@ class Run:
                     self._once(system, stack, None, is_timed=True)
 
     def _rounds_on(self, system: System) -> int:
-        few, fewest = (_FEW_ROUNDS, 1) if self._workload.costly else (self._plan.rounds, _FEW_ROUNDS)
+        few, fewest = (_FEW_ROUNDS, 1) if self._workload.costly else (self._plan.rounds, _FEWER_ROUNDS)
         return min(self._plan.rounds, few if system.is_yardstick else fewest)
 
     def _once(self, system: System, stack: Stack, counter: RequestCounter | None, *, is_timed: bool) -> None:

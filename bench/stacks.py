@@ -31,8 +31,8 @@ APP = "opt/app"
 """Where the image has the application: standard libraries of Python and Perl, 1,500 small files, all in one layer."""
 HUGE_ENTRIES = 100_000
 LARGE_MIB = 512
-FLAT_FILES = 8_192
-FLAT_DIRECTORIES = 64
+FLAT_FILES = 4_096
+FLAT_DIRECTORIES = 32
 
 
 class Stack(NamedTuple):
@@ -60,7 +60,7 @@ def app_files() -> list[str]:
 
 
 def flat(count: int) -> StackMaker:
-    """The same tree, 64 directories of 128 files, spread over `count` layers; each layer has all directories."""
+    """The same tree, 32 directories of 128 files, spread over `count` layers; each layer has all directories."""
 
     def make(folder: Path) -> None:
         for number in range(count):
@@ -70,7 +70,7 @@ def flat(count: int) -> StackMaker:
             name = f"{number % count:03}/d{number % FLAT_DIRECTORIES:02}/file{number:05}"
             (folder / name).write_bytes(b"x" * (number % 1000))
 
-    return lambda: _synthetic(f"flat-{count}", make)
+    return lambda: _synthetic(f"layers-{count}", make)
 
 
 def huge() -> Stack:

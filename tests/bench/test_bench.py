@@ -96,9 +96,9 @@ def test_saving_keeps_the_rows_that_were_not_measured_again(tmp_path: Path) -> N
     first.add("one", OURS, 1)
     first.add("two", OURS, 1)
     first.add_requests("one", OURS, Counter(READ=3))
-    first.save(tmp_path / "figures.json")
+    first.save(tmp_path / "figures.json", keeping=True)
     second.add("two", OURS, 2)
-    second.save(tmp_path / "figures.json")
+    second.save(tmp_path / "figures.json", keeping=True)
     loaded = Results.load(tmp_path / "figures.json")
     assert loaded.figures == {"one": {OURS: [1]}, "two": {OURS: [2]}}
     assert loaded.requests == {"one": {OURS: {"READ": 3}}}
