@@ -14,7 +14,7 @@ from runtime.errors import FAILURE, SIGNALLED, Refusal, UsageError, describe, on
 from runtime.places import Places, default_places
 
 
-class Verb(NamedTuple):
+class Entry(NamedTuple):
     """Who does a verb: `function` of `module`. Those that keep containers also get the Places."""
 
     module: str
@@ -24,49 +24,49 @@ class Verb(NamedTuple):
 
 
 VERBS = {
-    "run": Verb("runtime.cli.run", "run", "make a container and run a command in it"),
-    "create": Verb("runtime.cli.run", "create", "make a container to be started later"),
-    "start": Verb("runtime.cli.run", "start", "run the commands of stopped containers"),
-    "stop": Verb("runtime.cli.lifecycle", "stop", "end containers"),
-    "restart": Verb("runtime.cli.lifecycle", "restart", "end containers and start them again"),
-    "kill": Verb("runtime.cli.lifecycle", "kill_", "send a signal to containers"),
-    "pause": Verb("runtime.cli.lifecycle", "pause", "suspend all processes of containers"),
-    "unpause": Verb("runtime.cli.lifecycle", "unpause", "let paused containers go on"),
-    "update": Verb("runtime.cli.usage", "update", "change the limits of containers"),
-    "stats": Verb("runtime.cli.usage", "stats", "show what containers use"),
-    "wait": Verb("runtime.cli.lifecycle", "wait", "wait until containers have ended"),
-    "exec": Verb("runtime.cli.attachments", "exec_", "run a command in a running container"),
-    "attach": Verb("runtime.cli.attachments", "attach", "join the streams of a running container"),
-    "logs": Verb("runtime.cli.logs", "logs", "show what a container's command wrote"),
-    "events": Verb("runtime.cli.logs", "events", "show what happened to containers"),
-    "ps": Verb("runtime.cli.listing", "ps", "list containers"),
-    "cp": Verb("runtime.cli.copies", "cp", "copy files into and out of containers"),
-    "rename": Verb("runtime.cli.lifecycle", "rename", "give a container another name"),
-    "rm": Verb("runtime.cli.lifecycle", "rm", "remove containers"),
-    "top": Verb("runtime.cli.containers", "top", "list the processes of a container"),
-    "volume": Verb("runtime.cli.volumes", "volume", "make, list and remove volumes"),
-    "network": Verb("runtime.cli.networks", "network", "make, list and remove networks, and connect containers"),
-    "port": Verb("runtime.cli.networks", "port", "show where the ports of a container are"),
-    "diff": Verb("runtime.cli.containers", "diff", "list what a container changed in its root filesystem"),
-    "build": Verb("runtime.cli.build", "build", "make an image as a Dockerfile says"),
-    "pull": Verb("runtime.cli.registries", "pull", "fetch an image from a registry"),
-    "push": Verb("runtime.cli.registries", "push", "send an image to a registry"),
-    "login": Verb("runtime.cli.registries", "login", "log in to a registry"),
-    "logout": Verb("runtime.cli.registries", "logout", "forget the login at a registry"),
-    "images": Verb("runtime.cli.images", "images", "list images"),
-    "rmi": Verb("runtime.cli.removal", "rmi", "remove images"),
-    "tag": Verb("runtime.cli.images", "tag", "give an image one more name"),
-    "history": Verb("runtime.cli.images", "history", "show how an image was made"),
-    "inspect": Verb("runtime.cli.inspect", "inspect", "show all about containers and images"),
-    "prune": Verb("runtime.cli.removal", "prune", "remove what no image and no container needs"),
-    "load": Verb("runtime.cli.archives", "load", "take images out of an archive"),
-    "save": Verb("runtime.cli.archives", "save", "write images into an archive"),
-    "import": Verb("runtime.cli.archives", "import_tree", "make an image of a root filesystem"),
-    "export": Verb("runtime.cli.archives", "export", "write a container's root filesystem as a tar file"),
-    "commit": Verb("runtime.cli.archives", "commit", "make an image of a container"),
-    "mount": Verb("unionfs.cli.mount", "main", "mount a union of directories", keeps_containers=False),
-    "umount": Verb("unionfs.cli.mount", "umount", "unmount a union", keeps_containers=False),
-    "doctor": Verb("tools.doctor.verb", "doctor", "tell what this machine can do, and what to do about what it can't"),
+    "run": Entry("runtime.cli.run", "run", "make a container and run a command in it"),
+    "create": Entry("runtime.cli.run", "create", "make a container to be started later"),
+    "start": Entry("runtime.cli.run", "start", "run the commands of stopped containers"),
+    "stop": Entry("runtime.cli.lifecycle", "stop", "end containers"),
+    "restart": Entry("runtime.cli.lifecycle", "restart", "end containers and start them again"),
+    "kill": Entry("runtime.cli.lifecycle", "kill_", "send a signal to containers"),
+    "pause": Entry("runtime.cli.lifecycle", "pause", "suspend all processes of containers"),
+    "unpause": Entry("runtime.cli.lifecycle", "unpause", "let paused containers go on"),
+    "update": Entry("runtime.cli.usage", "update", "change the limits of containers"),
+    "stats": Entry("runtime.cli.usage", "stats", "show what containers use"),
+    "wait": Entry("runtime.cli.lifecycle", "wait", "wait until containers have ended"),
+    "exec": Entry("runtime.cli.attachments", "exec_", "run a command in a running container"),
+    "attach": Entry("runtime.cli.attachments", "attach", "join the streams of a running container"),
+    "logs": Entry("runtime.cli.logs", "logs", "show what a container's command wrote"),
+    "events": Entry("runtime.cli.logs", "events", "show what happened to containers"),
+    "ps": Entry("runtime.cli.listing", "ps", "list containers"),
+    "cp": Entry("runtime.cli.copies", "cp", "copy files into and out of containers"),
+    "rename": Entry("runtime.cli.lifecycle", "rename", "give a container another name"),
+    "rm": Entry("runtime.cli.lifecycle", "rm", "remove containers"),
+    "top": Entry("runtime.cli.containers", "top", "list the processes of a container"),
+    "volume": Entry("runtime.cli.volumes", "volume", "make, list and remove volumes"),
+    "network": Entry("runtime.cli.networks", "network", "make, list and remove networks, and connect containers"),
+    "port": Entry("runtime.cli.networks", "port", "show where the ports of a container are"),
+    "diff": Entry("runtime.cli.containers", "diff", "list what a container changed in its root filesystem"),
+    "build": Entry("runtime.cli.build", "build", "make an image as a Dockerfile says"),
+    "pull": Entry("runtime.cli.registries", "pull", "fetch an image from a registry"),
+    "push": Entry("runtime.cli.registries", "push", "send an image to a registry"),
+    "login": Entry("runtime.cli.registries", "login", "log in to a registry"),
+    "logout": Entry("runtime.cli.registries", "logout", "forget the login at a registry"),
+    "images": Entry("runtime.cli.images", "images", "list images"),
+    "rmi": Entry("runtime.cli.removal", "rmi", "remove images"),
+    "tag": Entry("runtime.cli.images", "tag", "give an image one more name"),
+    "history": Entry("runtime.cli.images", "history", "show how an image was made"),
+    "inspect": Entry("runtime.cli.inspect", "inspect", "show all about containers and images"),
+    "prune": Entry("runtime.cli.removal", "prune", "remove what no image and no container needs"),
+    "load": Entry("runtime.cli.archives", "load", "take images out of an archive"),
+    "save": Entry("runtime.cli.archives", "save", "write images into an archive"),
+    "import": Entry("runtime.cli.archives", "import_tree", "make an image of a root filesystem"),
+    "export": Entry("runtime.cli.archives", "export", "write a container's root filesystem as a tar file"),
+    "commit": Entry("runtime.cli.archives", "commit", "make an image of a container"),
+    "mount": Entry("unionfs.cli.mount", "main", "mount a union of directories", keeps_containers=False),
+    "umount": Entry("unionfs.cli.mount", "umount", "unmount a union", keeps_containers=False),
+    "doctor": Entry("tools.doctor.verb", "doctor", "tell what this machine can do, and what to do about what it can't"),
 }
 
 OPTIONS = (
@@ -114,16 +114,16 @@ def _dispatch(options: Parsed) -> int:
         print(f"pyunion {version('pyunion')}")
         return 0
     name, *rest = options.words
-    verb = VERBS.get(name)
-    if verb is None:
+    entry = VERBS.get(name)
+    if entry is None:
         raise UsageError(f"unknown command: {name}")
-    return _call(name, verb, rest, _places(options))
+    return _call(name, entry, rest, _places(options))
 
 
-def _call(name: str, verb: Verb, rest: list[str], places: Places) -> int:
-    module = __import__(verb.module, fromlist=[verb.function])
-    function = getattr(module, verb.function)
-    if not verb.keeps_containers:
+def _call(name: str, entry: Entry, rest: list[str], places: Places) -> int:
+    module = __import__(entry.module, fromlist=[entry.function])
+    function = getattr(module, entry.function)
+    if not entry.keeps_containers:
         return cast(Callable[[list[str]], int], function)(rest)
     try:
         return cast(Callable[[list[str], Places], int], function)(rest, places)
@@ -154,7 +154,7 @@ def _places(options: Parsed) -> Places:
 
 def _help() -> str:
     width = max(map(len, VERBS))
-    verbs = "\n".join(f"  {name:<{width}}  {verb.help}" for name, verb in VERBS.items())
+    verbs = "\n".join(f"  {name:<{width}}  {entry.help}" for name, entry in VERBS.items())
     about = f"A union filesystem in userspace, and containers on it.\n\nCommands:\n{verbs}"
     return usage("pyunion [OPTIONS] COMMAND [ARG...]", about, OPTIONS)
 

@@ -5,8 +5,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
-from runtime.cli.images import open_store
-from runtime.cli.options import HELP, Option, parse, usage
+from runtime.cli.flags.tables import PLATFORM
+from runtime.cli.images import complete, open_store
+from runtime.cli.options import Option, Parsed, verb
 from runtime.container.config import Config
 from runtime.container.describe import describe_container, status_of
 from runtime.container.record import Container
@@ -17,19 +18,19 @@ from runtime.image.reference import parse_reference
 from runtime.image.store import Image, ImageStore
 from runtime.places import Places
 
+_OUTPUT = Option("output", "write this file instead of standard output", "o", "FILE")
 _LOAD = (
     Option("input", "read this file or directory instead of standard input", "i", "FILE"),
-    Option("platform", "of an image for several", "", "OS/ARCH[/VARIANT]"),
+    PLATFORM,
     Option("quiet", "accepted for Docker's sake", "q"),
 )
 _SAVE = (
     Option("format", "docker-archive (the default; an oci-archive at the same time) or oci-archive", "", "FORMAT"),
-    Option("output", "write this file instead of standard output", "o", "FILE"),
+    _OUTPUT,
 )
 _CHANGE = Option("change", "change the configuration by an instruction of a Dockerfile", "c", "INSTRUCTION")
 _MESSAGE = Option("message", "a note for the history", "m", "TEXT")
 _IMPORT = (_CHANGE, _MESSAGE, Option("platform", "that it is for", "", "OS/ARCH[/VARIANT]"))
-_EXPORT = (Option("output", "write this file instead of standard output", "o", "FILE"),)
 _COMMIT = (
     Option("author", "who made it", "a", "NAME"),
     _CHANGE,
@@ -44,21 +45,23 @@ _OF_CONTAINERS = (
 _FORMATS = ("docker-archive", "oci-archive")
 
 
-def load(arguments: list[str], places: Places) -> int:
+@verb(
+    "load",
+    "[FILE]",
+    "Take images out of a docker-archive, an oci-archive or an OCI layout, compressed or not.",
+    _LOAD,
+    most=1,
+)
+def load(options: Parsed, places: Places) -> int:
     """`pyunion load`. Raises Refusal."""
-    options = parse(arguments, _LOAD, anywhere=True)
-    if options.on(HELP.name):
-        about = "Take images out of a docker-archive, an oci-archive or an OCI layout, compressed or not."
-        print(usage("pyunion load [OPTIONS] [FILE]", about, _LOAD))
-        return 0
     if len(options.words) + len(options.many("input")) > 1:
         raise UsageError("it takes one file")
+    from runtime.cli.flags.platform import read as read_platform
     from runtime.image.archive.load import Wanted
     from runtime.image.archive.load import load as load_images
     from runtime.image.obtain import is_elsewhere, load_from
-    from runtime.image.platform import parse_platform
 
-    platform = parse_platform(options.one("platform")) if options.one("platform") else None
+    platform = read_platform(options)
     path = options.one("input") or (options.words or ["-"])[0]
     store = open_store(places)
     elsewhere = is_elsewhere(path) and not os.path.exists(path)
@@ -69,15 +72,12 @@ def load(arguments: list[str], places: Places) -> int:
     return 0
 
 
-def save(arguments: list[str], places: Places) -> int:
+@verb("save", "IMAGE [IMAGE...]", "Write images into an archive.", _SAVE, least=1)
+def save(options: Parsed, places: Places) -> int:
     """`pyunion save`. Raises Refusal."""
-    options = parse(arguments, _SAVE, anywhere=True)
-    if options.on(HELP.name):
-        print(usage("pyunion save [OPTIONS] IMAGE [IMAGE...]", "Write images into an archive.", _SAVE))
-        return 0
     form = options.one("format", _FORMATS[0])
-    if not options.words or form not in _FORMATS:
-        raise UsageError("it takes at least one image" if form in _FORMATS else f"unknown format {form!r}")
+    if form not in _FORMATS:
+        raise UsageError(f"unknown --format {form!r}: there are {' and '.join(_FORMATS)}")
     from runtime.image.archive.save import save as save_images
 
     store = open_store(places)
@@ -85,31 +85,32 @@ def save(arguments: list[str], places: Places) -> int:
     for text in options.words:
         image = store.resolve(text)
         names = [name for name in image.names if text in (name, parse_reference(name).familiar)]
-        names = names or [name for name in image.names if name == _complete(text)]
+        names = names or [name for name in image.names if name == complete(text)]
         chosen.append((image, (names or [""])[0]))
     with store.adding(), open_output(options.one("output")) as write:
         save_images(store, chosen, write, docker=form == _FORMATS[0])
     return 0
 
 
-def import_tree(arguments: list[str], places: Places) -> int:
+@verb(
+    "import",
+    "FILE|DIR|- [NAME[:TAG]]",
+    "Make an image of a root filesystem: a directory, a tar file, or - for standard input.",
+    _IMPORT,
+    least=1,
+    most=2,
+)
+def import_tree(options: Parsed, places: Places) -> int:
     """`pyunion import`. Raises Refusal."""
-    options = parse(arguments, _IMPORT, anywhere=True)
-    if options.on(HELP.name):
-        about = "Make an image of a root filesystem: a directory, a tar file, or - for standard input."
-        print(usage("pyunion import [OPTIONS] FILE|DIR|- [NAME[:TAG]]", about, _IMPORT))
-        return 0
-    if not 1 <= len(options.words) <= 2:
-        raise UsageError("it takes a file or directory and, if it is to have one, a name")
     from runtime.build.settings import changing
+    from runtime.cli.flags.platform import read as read_platform
     from runtime.image.errors import concerning
     from runtime.image.make import Step, make_image, make_layer, take_layer
-    from runtime.image.platform import parse_platform
     from runtime.image.tar.pack import pack_tree
 
     path = options.words[0]
     reference = parse_reference(options.words[1]) if len(options.words) > 1 else None
-    platform = parse_platform(options.one("platform")) if options.one("platform") else None
+    platform = read_platform(options)
     change = changing(options.many("change"))
     store = open_store(places)
     with store.adding(), concerning("standard input" if path == "-" else path):
@@ -124,14 +125,9 @@ def import_tree(arguments: list[str], places: Places) -> int:
     return 0
 
 
-def export(arguments: list[str], places: Places) -> int:
+@verb("export", "CONTAINER", "Write a container's tree as a tar file.", (_OUTPUT,), least=1, most=1)
+def export(options: Parsed, places: Places) -> int:
     """`pyunion export`. Raises Refusal."""
-    options = parse(arguments, _EXPORT, anywhere=True)
-    if options.on(HELP.name):
-        print(usage("pyunion export [OPTIONS] CONTAINER", "Write a container's tree as a tar file.", _EXPORT))
-        return 0
-    if len(options.words) != 1:
-        raise UsageError("it takes exactly one container")
     from runtime.image.tar.pack import pack_tree
 
     container, lower = _container(options.words[0], places)
@@ -140,14 +136,9 @@ def export(arguments: list[str], places: Places) -> int:
     return 0
 
 
-def commit(arguments: list[str], places: Places) -> int:
+@verb("commit", "CONTAINER [NAME[:TAG]]", "Make an image of a container.", _COMMIT, least=1, most=2)
+def commit(options: Parsed, places: Places) -> int:
     """`pyunion commit`. Raises Refusal."""
-    options = parse(arguments, _COMMIT, anywhere=True)
-    if options.on(HELP.name):
-        print(usage("pyunion commit [OPTIONS] CONTAINER [NAME[:TAG]]", "Make an image of a container.", _COMMIT))
-        return 0
-    if not 1 <= len(options.words) <= 2:
-        raise UsageError("it takes a container and, if the image is to have one, a name")
     from runtime.build.settings import changing
     from runtime.image.make import Step, make_image, make_layer
     from runtime.image.tar.pack import pack_changes
@@ -162,7 +153,7 @@ def commit(arguments: list[str], places: Places) -> int:
     with store.adding():
         base = _base(store, config)
         root = store.root_of(base.config().diff_ids)
-        with _suspended(container) if options.one("pause", "true") == "true" else nullcontext():
+        with _suspended(container) if options.on("pause", default=True) else nullcontext():
             layer = make_layer(store, lambda write: pack_changes(container.upper, lower, write, root=root))
         step = Step(" ".join(config.args), options.one("message"), options.one("author"))
         fields = {key: describe_container(container)["Config"][key] for key in _OF_CONTAINERS}
@@ -226,10 +217,3 @@ def open_output(path: str) -> Iterator[Callable[[bytes], object]]:
     finally:
         if os.path.lexists(draft):
             os.unlink(draft)
-
-
-def _complete(text: str) -> str:
-    try:
-        return str(parse_reference(text))
-    except Refusal:
-        return ""

@@ -2,42 +2,31 @@
 
 import os
 
-from runtime.cli.flags.process import environment
-from runtime.cli.options import HELP, Option, parse, usage
+from runtime.cli.flags.process import COMMAND, DETACH_KEYS, SIG_PROXY, environment, read_keys
+from runtime.cli.options import Option, Parsed, verb
 from runtime.cli.run import open_store
 from runtime.container import control
-from runtime.container.caller import Wish, parse_keys
+from runtime.container.caller import Wish
 from runtime.container.session import Session, result
-from runtime.errors import Refusal, UsageError
+from runtime.errors import Refusal
 from runtime.places import Places
 
-_KEYS = Option("detach-keys", "keys that leave it to itself (default: ctrl-p,ctrl-q)", "", "KEYS")
 _EXEC = (
     Option("detach", "leave the command to itself", "d"),
-    _KEYS,
-    Option("env", "set an environment variable; KEY alone takes it from here", "e", "KEY[=VALUE]"),
-    Option("interactive", "pass standard input on to the command", "i"),
+    DETACH_KEYS,
+    *COMMAND,
     Option("privileged", "keep nothing from the command"),
-    Option("tty", "give the command a terminal", "t"),
-    Option("user", "run the command as this user and group", "u", "NAME|UID[:GROUP|GID]"),
-    Option("workdir", "working directory of the command", "w", "DIR"),
 )
 _ATTACH = (
-    _KEYS,
+    DETACH_KEYS,
     Option("no-stdin", "don't pass standard input on"),
-    Option("sig-proxy", "pass signals on to the command (default: true)", "", "BOOL"),
+    SIG_PROXY,
 )
 
 
-def exec_(arguments: list[str], places: Places) -> int:
+@verb("exec", "CONTAINER COMMAND [ARG...]", "Run a command in a running container.", _EXEC, least=2, anywhere=False)
+def exec_(options: Parsed, places: Places) -> int:
     """`pyunion exec`: the command's exit status. Raises Refusal."""
-    options = parse(arguments, _EXEC)
-    if options.on(HELP.name):
-        about = "Run a command in a running container."
-        print(usage("pyunion exec [OPTIONS] CONTAINER COMMAND [ARG...]", about, _EXEC))
-        return 0
-    if len(options.words) < 2:
-        raise UsageError("it takes a container and a command")
     name, *args = options.words
     container = open_store(places).find(name)
     if os.path.exists(f"{container.run_directory}/paused"):
@@ -55,19 +44,13 @@ def exec_(arguments: list[str], places: Places) -> int:
     )
     if options.on("detach"):
         return execution.run(container, asked, Wish(streams=b"", signals=False))
-    keys = parse_keys(options.one("detach-keys", "ctrl-p,ctrl-q"))
+    keys = read_keys(options)
     return execution.run(container, asked, Wish(stdin=asked.interactive, tty=asked.tty, keys=keys))
 
 
-def attach(arguments: list[str], places: Places) -> int:
+@verb("attach", "CONTAINER", "Join the streams of a running container's command.", _ATTACH, least=1, most=1)
+def attach(options: Parsed, places: Places) -> int:
     """`pyunion attach`: the exit status of the container's command. Raises Refusal."""
-    options = parse(arguments, _ATTACH, anywhere=True)
-    if options.on(HELP.name):
-        about = "Join the streams of a running container's command."
-        print(usage("pyunion attach [OPTIONS] CONTAINER", about, _ATTACH))
-        return 0
-    if len(options.words) != 1:
-        raise UsageError("it takes exactly one container")
     container = open_store(places).find(options.words[0])
     config = container.config()
     try:
@@ -77,7 +60,7 @@ def attach(arguments: list[str], places: Places) -> int:
     wish = Wish(
         stdin=config.interactive and not options.on("no-stdin"),
         tty=config.tty,
-        signals=options.one("sig-proxy", "true") in ("true", "1"),
-        keys=parse_keys(options.one("detach-keys", "ctrl-p,ctrl-q")),
+        signals=options.on("sig-proxy", default=True),
+        keys=read_keys(options),
     )
     return result(Session(connection, wish).run())

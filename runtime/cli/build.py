@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, NoReturn
 
-from runtime.cli.options import HELP, Option, Parsed, parse, usage
+from runtime.cli.flags.process import read_labels
+from runtime.cli.options import Option, Parsed, verb
 from runtime.errors import SIGNALLED, UsageError
 from runtime.places import Places
 
@@ -35,15 +36,16 @@ _BUILD = (
 _NETWORKS = ("default", "host", "none")
 
 
-def build(arguments: list[str], places: Places) -> int:
+@verb(
+    "build",
+    "DIR|-",
+    "Make an image as a Dockerfile says, from a directory, or from an archive or Dockerfile on stdin.",
+    _BUILD,
+    least=1,
+    most=1,
+)
+def build(options: Parsed, places: Places) -> int:
     """`pyunion build`. Raises Refusal."""
-    options = parse(arguments, _BUILD, anywhere=True)
-    if options.on(HELP.name):
-        about = "Make an image as a Dockerfile says, from a directory, or from an archive or Dockerfile on stdin."
-        print(usage("pyunion build [OPTIONS] DIR|-", about, _BUILD))
-        return 0
-    if len(options.words) != 1:
-        raise UsageError("it takes exactly one context: a directory, or - for standard input")
     if options.one("progress", "plain") not in ("auto", "plain"):
         raise UsageError(f"unknown --progress {options.one('progress')!r}: there are auto and plain")
     from runtime.build.build import build as build_image
@@ -69,17 +71,17 @@ def build(arguments: list[str], places: Places) -> int:
 
 def _wishes(options: Parsed) -> "Wishes":
     from runtime.build.site import Wishes
-    from runtime.image.platform import parse_platform
+    from runtime.cli.flags.platform import read as read_platform
 
     network = options.one("network", "default")
     if network not in _NETWORKS:
         raise UsageError(f"unknown network {network!r} for a build: there are {', '.join(_NETWORKS)}")
     return Wishes(
         arguments=dict(pair for text in options.many("build-arg") if (pair := _argument(text))),
-        labels=dict(_label(text) for text in options.many("label")),
+        labels=read_labels(options.many("label")),
         secrets=dict(map(_secret, options.many("secret"))),
         target=options.one("target"),
-        platform=parse_platform(options.one("platform")) if options.one("platform") else None,
+        platform=read_platform(options),
         network=network,
         use_cache=not options.on("no-cache"),
         pull=options.on("pull"),
@@ -95,13 +97,6 @@ def _argument(text: str) -> tuple[str, str] | None:
     if equals:
         return key, value
     return (key, os.environ[key]) if key in os.environ else None
-
-
-def _label(text: str) -> tuple[str, str]:
-    key, _, value = text.partition("=")
-    if not key:
-        raise UsageError(f"invalid --label {text!r}: it has no name")
-    return key, value
 
 
 def _secret(text: str) -> tuple[str, bytes]:

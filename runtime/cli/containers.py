@@ -4,24 +4,24 @@ import os
 import subprocess
 import sys
 
-from runtime.cli.options import HELP, parse, usage
+from runtime.cli.options import Parsed, verb
 from runtime.cli.run import open_store
 from runtime.cli.tables import print_table
 from runtime.container import processes
-from runtime.container.store import Store, skeleton
-from runtime.errors import Refusal, UsageError, describe
+from runtime.container.store import skeleton
+from runtime.errors import Refusal, describe
 from runtime.places import Places
 
 
-def top(arguments: list[str], places: Places) -> int:
+@verb(
+    "top",
+    "CONTAINER [PS-OPTIONS]",
+    "List the processes of a container; with options, as this machine's ps(1) shows them.",
+    least=1,
+    anywhere=False,
+)
+def top(options: Parsed, places: Places) -> int:
     """`pyunion top`. Raises Refusal."""
-    options = parse(arguments, ())
-    if options.on(HELP.name):
-        about = "List the processes of a container; with options, as this machine's ps(1) shows them."
-        print(usage("pyunion top CONTAINER [PS-OPTIONS]", about, ()))
-        return 0
-    if not options.words:
-        raise UsageError("it takes a container")
     name, *words = options.words
     pids = processes.pids(open_store(places).find(name))
     if words:
@@ -50,20 +50,13 @@ def _of_ps(words: list[str], pids: list[int]) -> list[tuple[str, ...]]:
     return [rows[0], *(row for row in rows[1:] if len(row) == len(head) and row[place] in wanted)]
 
 
-def diff(arguments: list[str], places: Places) -> int:
+@verb("diff", "CONTAINER", "List what a container added (A), changed (C) and deleted (D).", least=1, most=1)
+def diff(options: Parsed, places: Places) -> int:
     """`pyunion diff`: a line for each path that was added (A), changed (C) or deleted (D). Raises Refusal."""
     from unionfs.core.changes import changes
     from unionfs.core.errors import UnionError
 
-    options = parse(arguments, ())
-    if options.on(HELP.name):
-        print(usage("pyunion diff CONTAINER", "List what a container added (A), changed (C) and deleted (D).", ()))
-        return 0
-    if len(options.words) != 1:
-        raise UsageError("it takes exactly one container")
-    store = Store(places)
-    store.sweep()
-    container = store.find(options.words[0])
+    container = open_store(places).find(options.words[0])
     lower = [os.fsencode(layer) for layer in (*container.config().layers, skeleton(places))]
     try:
         for change in changes(os.fsencode(container.upper), lower, "auto"):

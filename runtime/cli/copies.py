@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
-from runtime.cli.options import HELP, Option, parse, usage
+from runtime.cli.options import Option, Parsed, verb
 from runtime.cli.run import open_store
 from runtime.container import copy
 from runtime.container.roots import open_root
@@ -32,16 +32,16 @@ class _Place(NamedTuple):
     name: bytes
 
 
-def cp(arguments: list[str], places: Places) -> int:
+@verb(
+    "cp",
+    "CONTAINER:SRC DST|-\nSRC|- CONTAINER:DST",
+    "Copy files between a container and this machine; - is a tar archive on standard input or output.",
+    _CP,
+    least=2,
+    most=2,
+)
+def cp(options: Parsed, places: Places) -> int:
     """`pyunion cp`. Raises Refusal."""
-    options = parse(arguments, _CP, anywhere=True)
-    if options.on(HELP.name):
-        about = "Copy files between a container and this machine; - is a tar archive on standard input or output."
-        lines = ("CONTAINER:SRC DST|-", "SRC|- CONTAINER:DST")
-        print(usage("\n       ".join(f"pyunion cp [OPTIONS] {line}" for line in lines), about, _CP))
-        return 0
-    if len(options.words) != 2:
-        raise UsageError("it takes a source and a destination")
     source, target = map(_split, options.words)
     if bool(source[0]) == bool(target[0]):
         raise UsageError("exactly one of the two is CONTAINER:PATH")

@@ -5,28 +5,26 @@ import sys
 from typing import Any
 
 from runtime.cli.image_filters import created_s, read_filters
-from runtime.cli.options import HELP, Option, parse, usage
-from runtime.cli.tables import ago, print_rows, size_text
-from runtime.errors import UsageError
-from runtime.image.errors import Corrupt
+from runtime.cli.options import Option, Parsed, verb
+from runtime.cli.tables import FORMAT, QUIET, ago, print_rows, size_text
+from runtime.image.errors import Corrupt, ImageError
 from runtime.image.reference import Reference, parse_reference
 from runtime.image.store import Image, ImageStore
 from runtime.places import Places
 
-_FORMAT = Option("format", "table, json, a template, or table with a template", "", "FORMAT")
 _IMAGES = (
     Option("all", "accepted for Docker's sake: there are no hidden images", "a"),
     Option("digests", "show the digests of manifests, too"),
     Option("filter", "before=, dangling=, label=, reference=, since= or until=", "f", "KEY=VALUE"),
-    _FORMAT,
+    FORMAT,
     Option("no-trunc", "don't shorten ids"),
-    Option("quiet", "ids only", "q"),
+    QUIET,
 )
 _HISTORY = (
-    _FORMAT,
+    FORMAT,
     Option("human", "sizes and times for people (the default); =false: bytes and dates", "H"),
     Option("no-trunc", "don't shorten ids and commands"),
-    Option("quiet", "ids only", "q"),
+    QUIET,
 )
 _FILTERS = ("before", "dangling", "label", "reference", "since", "until")
 _IMAGE_FIELDS = ("Repository", "Tag", "Digest", "ID", "CreatedSince", "CreatedAt", "Size")
@@ -35,14 +33,9 @@ _COMMAND_WIDTH = 45
 _NONE = "<none>"
 
 
-def images(arguments: list[str], places: Places) -> int:
+@verb("images", "[NAME[:TAG]]", "List images, the newest first.", _IMAGES, most=1)
+def images(options: Parsed, places: Places) -> int:
     """`pyunion images`: 1 if one of them can't be read. Raises Refusal."""
-    options = parse(arguments, _IMAGES, anywhere=True)
-    if options.on(HELP.name):
-        print(usage("pyunion images [OPTIONS] [NAME[:TAG]]", "List images, the newest first.", _IMAGES))
-        return 0
-    if len(options.words) > 1:
-        raise UsageError("it takes at most one name")
     store = open_store(places)
     filters = [*options.many("filter"), *(f"reference={word}" for word in options.words)]
     wanted = read_filters(filters, store, _FILTERS)
@@ -65,16 +58,11 @@ def images(arguments: list[str], places: Places) -> int:
     return 1 if broken else 0
 
 
-def history(arguments: list[str], places: Places) -> int:
+@verb("history", "IMAGE", "Show how an image was made.", _HISTORY, least=1, most=1)
+def history(options: Parsed, places: Places) -> int:
     """`pyunion history`: the newest step first. Raises Refusal."""
-    options = parse(arguments, _HISTORY, anywhere=True)
-    if options.on(HELP.name):
-        print(usage("pyunion history [OPTIONS] IMAGE", "Show how an image was made.", _HISTORY))
-        return 0
-    if len(options.words) != 1:
-        raise UsageError("it takes exactly one image")
     image = open_store(places).resolve(options.words[0])
-    human = options.one("human", "true") == "true"
+    human = options.on("human", default=True)
     rows = _steps(image, full=options.on("no-trunc"), human=human)
     if options.on("quiet"):
         print("".join(f"{row['ID']}\n" for row in rows), end="")
@@ -86,14 +74,9 @@ def history(arguments: list[str], places: Places) -> int:
     return 0
 
 
-def tag(arguments: list[str], places: Places) -> int:
+@verb("tag", "IMAGE NAME[:TAG]", "Give an image one more name.", least=2, most=2)
+def tag(options: Parsed, places: Places) -> int:
     """`pyunion tag`. Raises Refusal."""
-    options = parse(arguments, ())
-    if options.on(HELP.name):
-        print(usage("pyunion tag IMAGE NAME[:TAG]", "Give an image one more name.", ()))
-        return 0
-    if len(options.words) != 2:
-        raise UsageError("it takes an image and a name")
     store = open_store(places)
     with store.adding():
         store.tag(store.resolve(options.words[0]), parse_reference(options.words[1]))
@@ -105,6 +88,14 @@ def open_store(places: Places) -> ImageStore:
     store = ImageStore(places)
     store.prepare()
     return store
+
+
+def complete(text: str) -> str:
+    """A name with all its parts; empty: it is none, such as an id's beginning."""
+    try:
+        return str(parse_reference(text))
+    except ImageError:
+        return ""
 
 
 def _readable(store: ImageStore) -> tuple[list[Image], list[str]]:

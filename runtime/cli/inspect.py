@@ -1,10 +1,10 @@
 """The verb `inspect`: all about containers and images."""
 
-import json
 from typing import Any
 
 from runtime.cli.images import open_store
-from runtime.cli.options import HELP, Option, parse, usage
+from runtime.cli.options import Option, Parsed, verb
+from runtime.cli.tables import FORMAT_DESCRIBED, print_described
 from runtime.container.describe import describe_container
 from runtime.container.store import Store
 from runtime.errors import Refusal, UsageError
@@ -14,7 +14,7 @@ from runtime.image.store import Image
 from runtime.places import Places
 
 _INSPECT = (
-    Option("format", "json (on one line) or a template", "f", "FORMAT"),
+    FORMAT_DESCRIBED,
     Option("type", "container or image, where a name is both", "", "TYPE"),
 )
 _TYPES = ("", "container", "image")
@@ -25,25 +25,13 @@ _CONFIG: dict[str, Any] = {
 """What a configuration that leaves it out says: a template shall find every field."""
 
 
-def inspect(arguments: list[str], places: Places) -> int:
+@verb("inspect", "NAME [NAME...]", "Show all about containers and images.", _INSPECT, least=1)
+def inspect(options: Parsed, places: Places) -> int:
     """`pyunion inspect`. Raises Refusal."""
-    options = parse(arguments, _INSPECT, anywhere=True)
-    if options.on(HELP.name):
-        print(usage("pyunion inspect [OPTIONS] NAME [NAME...]", "Show all about containers and images.", _INSPECT))
-        return 0
-    if not options.words:
-        raise UsageError("it takes at least one container or image")
-    kind, form = options.one("type"), options.one("format")
+    kind = options.one("type")
     if kind not in _TYPES:
         raise UsageError(f"unknown --type {kind!r}: there are container and image")
-    found = [_describe(places, name, kind) for name in options.words]
-    if form in ("", "json"):
-        print(json.dumps(found, indent=None if form else 4, ensure_ascii=False))
-        return 0
-    from runtime.cli.template import Template
-
-    template = Template(form)
-    print("".join(f"{template.render(value)}\n" for value in found), end="")
+    print_described([_describe(places, name, kind) for name in options.words], options.one("format"))
     return 0
 
 

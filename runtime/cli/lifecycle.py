@@ -3,7 +3,7 @@
 import os
 
 from runtime.cli.flags.process import number, word
-from runtime.cli.options import HELP, Option, Parsed, parse, usage
+from runtime.cli.options import Option, Parsed, verb
 from runtime.cli.run import each, open_store, start_one
 from runtime.container import control, kill
 from runtime.container.events import emit
@@ -22,97 +22,77 @@ _RM = (
     Option("force", "end it first if it runs; don't complain if there is none", "f"),
     Option("volumes", "remove its volumes without a name, too", "v"),
 )
+_SOME = "CONTAINER [CONTAINER...]"
 
 
-def stop(arguments: list[str], places: Places) -> int:
+@verb("stop", _SOME, "Ask the commands of containers to end, and end them.", _STOP, least=1)
+def stop(options: Parsed, places: Places) -> int:
     """`pyunion stop`. Raises UsageError."""
-    options, store = _read("stop", "Ask the commands of containers to end, and end them.", arguments, places, _STOP)
-    return each("stop", options.words, lambda name: _stop(store.find(name), options)) if store else 0
+    store = open_store(places)
+    return each("stop", options.words, lambda name: _stop(store.find(name), options))
 
 
-def restart(arguments: list[str], places: Places) -> int:
+@verb("restart", _SOME, "Stop containers if they run, and start them.", _STOP, least=1)
+def restart(options: Parsed, places: Places) -> int:
     """`pyunion restart`. Raises UsageError."""
-    options, store = _read("restart", "Stop containers if they run, and start them.", arguments, places, _STOP)
-    if store is None:
-        return 0
-    kept = store
+    store = open_store(places)
 
     def again(name: str) -> None:
-        _stop(kept.find(name), options)
-        start_one(kept, name)
+        _stop(store.find(name), options)
+        start_one(store, name)
 
     return each("restart", options.words, again)
 
 
-def kill_(arguments: list[str], places: Places) -> int:
+@verb("kill", _SOME, "Send a signal to the commands of containers.", _KILL, least=1)
+def kill_(options: Parsed, places: Places) -> int:
     """`pyunion kill`. Raises UsageError."""
-    options, store = _read("kill", "Send a signal to the commands of containers.", arguments, places, _KILL)
-    if store is None:
-        return 0
     signal = kill.parse_signal(options.one("signal", "KILL"))
-    return each("kill", options.words, lambda name: kill.send(_running(store, name), signal))
+    store = open_store(places)
+    return each("kill", options.words, lambda name: kill.send(store.find_running(name), signal))
 
 
-def pause(arguments: list[str], places: Places) -> int:
+@verb("pause", _SOME, "Suspend all processes of containers.", least=1)
+def pause(options: Parsed, places: Places) -> int:
     """`pyunion pause`. Raises UsageError."""
-    options, store = _read("pause", "Suspend all processes of containers.", arguments, places)
-    return each("pause", options.words, lambda name: _pause(_running(store, name))) if store else 0
+    store = open_store(places)
+    return each("pause", options.words, lambda name: _pause(store.find_running(name)))
 
 
-def unpause(arguments: list[str], places: Places) -> int:
+@verb("unpause", _SOME, "Let paused containers go on.", least=1)
+def unpause(options: Parsed, places: Places) -> int:
     """`pyunion unpause`. Raises UsageError."""
-    options, store = _read("unpause", "Let paused containers go on.", arguments, places)
-    return each("unpause", options.words, lambda name: _unpause(_running(store, name))) if store else 0
+    store = open_store(places)
+    return each("unpause", options.words, lambda name: _unpause(store.find_running(name)))
 
 
-def wait(arguments: list[str], places: Places) -> int:
+@verb("wait", _SOME, "Wait until containers have ended, and print their exit statuses.", least=1)
+def wait(options: Parsed, places: Places) -> int:
     """`pyunion wait`: prints exit statuses. Raises Refusal."""
-    about = "Wait until containers have ended, and print their exit statuses."
-    options, store = _read("wait", about, arguments, places)
-    for container in [store.find(name) for name in options.words] if store else ():
+    store = open_store(places)
+    for container in [store.find(name) for name in options.words]:
         print(_wait(container), flush=True)
     return 0
 
 
-def rename(arguments: list[str], places: Places) -> int:
+@verb("rename", "CONTAINER NAME", "Give a container another name.", least=2, most=2)
+def rename(options: Parsed, places: Places) -> int:
     """`pyunion rename`. Raises Refusal."""
-    options = parse(arguments, ())
-    if options.on(HELP.name):
-        print(usage("pyunion rename CONTAINER NAME", "Give a container another name.", ()))
-        return 0
-    if len(options.words) != 2 or not options.words[1]:
-        raise UsageError("it takes a container and a name")
+    old, new = options.words
+    if not new:
+        raise UsageError("the new name is empty")
     store = open_store(places)
-    container = store.find(options.words[0])
-    store.rename(container, word("name", options.words[1]))
-    emit(container, container.config(), "rename", oldName=options.words[0])
+    container = store.find(old)
+    store.rename(container, word("name", new))
+    emit(container, container.config(), "rename", oldName=old)
     return 0
 
 
-def rm(arguments: list[str], places: Places) -> int:
+@verb("rm", _SOME, "Remove containers and all they changed.", _RM, least=1)
+def rm(options: Parsed, places: Places) -> int:
     """`pyunion rm`: 1 if one of the containers could not be removed. Raises UsageError."""
-    options, store = _read("rm", "Remove containers and all they changed.", arguments, places, _RM)
-    return each("rm", options.words, lambda name: _remove(store, name, options)) if store else 0
-
-
-def _read(
-    verb: str, about: str, arguments: list[str], places: Places, table: tuple[Option, ...] = ()
-) -> tuple[Parsed, Store | None]:
-    """Options, and the store unless it was only help that was asked for. Raises UsageError, Refusal."""
-    options = parse(arguments, table, anywhere=True)
-    if options.on(HELP.name):
-        print(usage(f"pyunion {verb} [OPTIONS] CONTAINER [CONTAINER...]", about, table))
-        return options, None
-    if not options.words:
-        raise UsageError("it takes at least one container")
-    return options, open_store(places)
-
-
-def _running(store: Store, name: str) -> Container:
-    container = store.find(name)
-    if container.state()["status"] != "running":
-        raise Refusal(f"container {container.config().name} is not running", status=1)
-    return container
+    store = open_store(places)
+    return each("rm", options.words, lambda name: _remove(store, name, options))
 
 
 def _stop(container: Container, options: Parsed) -> None:

@@ -3,24 +3,24 @@
 import os
 from typing import Any
 
+from runtime.cli.filters import has_label, read_filters
 from runtime.cli.flags.process import number
-from runtime.cli.options import HELP, Option, parse, usage
-from runtime.cli.tables import print_rows, size_text, span_text
+from runtime.cli.options import Option, Parsed, verb
+from runtime.cli.tables import FORMAT, QUIET, print_rows, size_text, span_text
 from runtime.container.config import Config
 from runtime.container.describe import status_of
 from runtime.container.record import SHORT_ID, Container
 from runtime.container.store import Store
-from runtime.errors import Refusal, UsageError
 from runtime.places import Places
 
 _PS = (
     Option("all", "those that don't run, too", "a"),
     Option("filter", "ancestor=, exited=, id=, label=, name=, network=, status= or volume=", "f", "KEY=VALUE"),
-    Option("format", "json, or a template", "", "FORMAT"),
+    FORMAT,
     Option("last", "the N newest, whether they run or not", "n", "N"),
     Option("latest", "the newest, whether it runs or not", "l"),
     Option("no-trunc", "don't shorten ids and commands"),
-    Option("quiet", "ids only", "q"),
+    QUIET,
     Option("size", "also what each has written", "s"),
 )
 _FILTERS = ("ancestor", "exited", "id", "label", "name", "network", "status", "volume")
@@ -38,15 +38,10 @@ _FIELDS = ("CreatedAt", "Labels", "Mounts", "Networks", "State", "Size", "LocalV
 _COMMAND_WIDTH = 20
 
 
-def ps(arguments: list[str], places: Places) -> int:
+@verb("ps", "", "List containers, the newest first: those that run.", _PS, most=0)
+def ps(options: Parsed, places: Places) -> int:
     """`pyunion ps`. Raises Refusal."""
-    options = parse(arguments, _PS)
-    if options.on(HELP.name):
-        print(usage("pyunion ps [OPTIONS]", "List containers, the newest first: those that run.", _PS))
-        return 0
-    if options.words:
-        raise UsageError("it takes no arguments")
-    filters = _read_filters(options.many("filter"))
+    filters = read_filters(options.many("filter"), _FILTERS)
     count = 1 if options.on("latest") else number("last", options.one("last", "0"), -1)
     everyone = options.on("all") or count > 0 or any(key in ("status", "exited") for key, _ in filters)
     store = Store(places)
@@ -130,16 +125,6 @@ def written(upper: str) -> int:
     return total
 
 
-def _read_filters(texts: list[str]) -> list[tuple[str, str]]:
-    found = []
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if key not in _FILTERS or not equals:
-            raise UsageError(f"unknown filter {text!r}: there are {', '.join(_FILTERS)}")
-        found.append((key, value))
-    return found
-
-
 def _matches(about: tuple[Config, dict[str, Any], str], filters: list[tuple[str, str]]) -> bool:
     """Whether it is what every key asks for; values of the same key are alternatives, but for labels."""
     for key in {key for key, _ in filters}:
@@ -151,8 +136,7 @@ def _matches(about: tuple[Config, dict[str, Any], str], filters: list[tuple[str,
 
 def _is(config: Config, state: dict[str, Any], status: str, key: str, value: str) -> bool:
     if key == "label":
-        name, equals, wanted = value.partition("=")
-        return name in config.labels and (not equals or config.labels[name] == wanted)
+        return has_label(config.labels, value)
     if key == "exited":
         return status == "exited" and str(state["exit_code"]) == value
     if key == "volume":
@@ -163,11 +147,3 @@ def _is(config: Config, state: dict[str, Any], status: str, key: str, value: str
         "id": config.id.startswith(value), "name": value.lstrip("/") in config.name, "network": config.network == value,
         "status": status == value,
     }[key]  # fmt: skip
-
-
-def find_running(store: Store, name: str) -> Container:
-    """A container that runs. Raises Refusal: there is none of that name, or it doesn't run."""
-    container = store.find(name)
-    if container.state()["status"] != "running":
-        raise Refusal(f"container {container.config().name} is not running", status=1)
-    return container

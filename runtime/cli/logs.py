@@ -7,15 +7,16 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from runtime.cli.filters import has_label, read_filters
 from runtime.cli.flags.process import number
 from runtime.cli.moments import as_ns, parse_moment
-from runtime.cli.options import HELP, Option, Parsed, parse, usage
+from runtime.cli.options import Option, Parsed, verb
 from runtime.cli.run import open_store
 from runtime.container import control, follow
 from runtime.container import events as record_of_events
 from runtime.container.logfile import Record, parts, records, timestamp
 from runtime.container.record import Container
-from runtime.errors import Refusal, UsageError
+from runtime.errors import Refusal
 from runtime.places import Places
 
 _SPAN = (
@@ -37,14 +38,9 @@ _EVENTS = (
 _FILTERS = ("container", "event", "image", "label", "type")
 
 
-def logs(arguments: list[str], places: Places) -> int:
+@verb("logs", "CONTAINER", "Show what a container's command wrote.", _LOGS, least=1, most=1)
+def logs(options: Parsed, places: Places) -> int:
     """`pyunion logs`. Raises Refusal."""
-    options = parse(arguments, _LOGS, anywhere=True)
-    if options.on(HELP.name):
-        print(usage("pyunion logs [OPTIONS] CONTAINER", "Show what a container's command wrote.", _LOGS))
-        return 0
-    if len(options.words) != 1:
-        raise UsageError("it takes exactly one container")
     container = open_store(places).find(options.words[0])
     if container.config().log.get("driver") == "none":
         raise Refusal(f"container {options.words[0]} has no log: it was made with --log-driver none", status=1)
@@ -57,15 +53,10 @@ def logs(arguments: list[str], places: Places) -> int:
     return 0
 
 
-def events(arguments: list[str], places: Places) -> int:
+@verb("events", "", "Show what happens to containers.", _EVENTS, most=0)
+def events(options: Parsed, places: Places) -> int:
     """`pyunion events`: until --until, or for ever. Raises Refusal."""
-    options = parse(arguments, _EVENTS)
-    if options.on(HELP.name):
-        print(usage("pyunion events [OPTIONS]", "Show what happens to containers.", _EVENTS))
-        return 0
-    if options.words:
-        raise UsageError("it takes no arguments")
-    filters = _filters(options.many("filter"))
+    filters = read_filters(options.many("filter"), _FILTERS)
     open_store(places).prepare()
     past = bool(options.one("since"))
     since, until = _span(options)
@@ -134,16 +125,6 @@ def _count(path: str, size: int) -> int:
         return file.read(size).count(b"\n")
 
 
-def _filters(texts: list[str]) -> list[tuple[str, str]]:
-    found = []
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if key not in _FILTERS or not equals:
-            raise UsageError(f"unknown filter {text!r}: there are {', '.join(_FILTERS)}")
-        found.append((key, value))
-    return found
-
-
 def _matches(event: dict[str, Any], filters: list[tuple[str, str]]) -> bool:
     """Whether it is what every key asks for; values of the same key are alternatives."""
     about = event["attributes"]
@@ -158,8 +139,7 @@ def _is(event: dict[str, Any], about: dict[str, str], key: str, value: str) -> b
     if key == "container":
         return about["name"] == value or (bool(value) and str(event["id"]).startswith(value))
     if key == "label":
-        name, equals, wanted = value.partition("=")
-        return name in about and (not equals or about[name] == wanted)
+        return has_label(about, value)
     return bool({"event": event["action"], "image": about["image"], "type": event["type"]}[key] == value)
 
 

@@ -1,13 +1,12 @@
 """The verbs `network` and `port`."""
 
-import json
 import os
 import sys
-from typing import Any, NamedTuple
 
-from runtime.cli.options import HELP, Option, Parsed, parse, usage
+from runtime.cli.flags.process import read_labels
+from runtime.cli.options import Group, Option, Parsed, verb
 from runtime.cli.run import each, open_store
-from runtime.cli.tables import print_rows
+from runtime.cli.tables import FORMAT, FORMAT_DESCRIBED, QUIET, print_described, print_rows
 from runtime.container.record import Container
 from runtime.container.store import Store
 from runtime.errors import Refusal, UsageError
@@ -17,92 +16,41 @@ from runtime.network.pools import parse_address
 from runtime.network.wanted import Attachment, read
 from runtime.places import Places
 
-_FORMAT = Option("format", "json, or a template", "", "FORMAT")
 _FORCE = Option("force", "accepted for Docker's sake", "f")
+_CREATE = (
+    Option("driver", "bridge, which is the only one", "d", "DRIVER"),
+    Option("gateway", "this machine's address on it, for the --subnet in the same place", "", "ADDRESS"),
+    Option("internal", "its containers reach one another alone"),
+    Option("ip-range", "where addresses are chosen, for the --subnet in the same place", "", "SUBNET"),
+    Option("ipv6", "IPv6, too"),
+    Option("label", "note something about the network", "", "KEY[=VALUE]"),
+    Option("opt", "mtu, com.docker.network.bridge.name or .enable_ip_masquerade", "o", "KEY=VALUE"),
+    Option("subnet", "its addresses: one for each version of IP", "", "SUBNET"),
+)
+_LS = (
+    Option("filter", "only those with id, name, label, driver or type (builtin, custom)", "f", "KEY=VALUE"),
+    FORMAT,
+    Option("no-trunc", "don't shorten ids"),
+    QUIET,
+)
+_CONNECT = (
+    Option("alias", "one more name on it", "", "NAME"),
+    Option("ip", "the IPv4 address", "", "ADDRESS"),
+    Option("ip6", "the IPv6 address", "", "ADDRESS"),
+)
+_SOME = "NETWORK [NETWORK...]"
+_BOTH = "NETWORK CONTAINER"
 
 
-class _Verb(NamedTuple):
-    words: str
-    about: str
-    options: tuple[Option, ...]
-
-
-_VERBS = {
-    "create": _Verb(
-        "NETWORK",
-        "Make a network, and print its id.",
-        (
-            Option("driver", "bridge, which is the only one", "d", "DRIVER"),
-            Option("gateway", "this machine's address on it, for the --subnet in the same place", "", "ADDRESS"),
-            Option("internal", "its containers reach one another alone"),
-            Option("ip-range", "where addresses are chosen, for the --subnet in the same place", "", "SUBNET"),
-            Option("ipv6", "IPv6, too"),
-            Option("label", "note something about the network", "", "KEY[=VALUE]"),
-            Option("opt", "mtu, com.docker.network.bridge.name or .enable_ip_masquerade", "o", "KEY=VALUE"),
-            Option("subnet", "its addresses: one for each version of IP", "", "SUBNET"),
-        ),
-    ),
-    "ls": _Verb(
-        "",
-        "List networks.",
-        (
-            Option("filter", "only those with id, name, label, driver or type (builtin, custom)", "f", "KEY=VALUE"),
-            _FORMAT,
-            Option("no-trunc", "don't shorten ids"),
-            Option("quiet", "ids only", "q"),
-        ),
-    ),
-    "inspect": _Verb("NETWORK [NETWORK...]", "Show all about networks.", (_FORMAT._replace(short="f"),)),
-    "rm": _Verb("NETWORK [NETWORK...]", "Remove networks that no running container is on.", (_FORCE,)),
-    "prune": _Verb("", "Remove all networks that no container is on.", (_FORCE,)),
-    "connect": _Verb(
-        "NETWORK CONTAINER",
-        "Put a container on one more network.",
-        (
-            Option("alias", "one more name on it", "", "NAME"),
-            Option("ip", "the IPv4 address", "", "ADDRESS"),
-            Option("ip6", "the IPv6 address", "", "ADDRESS"),
-        ),
-    ),
-    "disconnect": _Verb("NETWORK CONTAINER", "Take a container off a network.", (_FORCE,)),
-}
-_PORT: tuple[Option, ...] = ()
-
-
-def network(arguments: list[str], places: Places) -> int:
-    """`pyunion network`. Raises Refusal."""
-    name, *rest = arguments or ["--help"]
-    name = {"list": "ls", "remove": "rm"}.get(name, name)
-    if name not in _VERBS:
-        if name != "--help":
-            raise UsageError(f"unknown command: network {name}")
-        lines = "\n".join(f"  {word:<10}  {verb.about}" for word, verb in _VERBS.items())
-        print(usage("pyunion network COMMAND [ARG...]", f"Networks of containers.\n\nCommands:\n{lines}", ()))
-        return 0
-    verb = _VERBS[name]
-    options = parse(rest, verb.options, anywhere=True)
-    if options.on(HELP.name):
-        print(usage(f"pyunion network {name} [OPTIONS] {verb.words}".rstrip(), verb.about, verb.options))
-        return 0
-    if os.geteuid() != 0:
-        raise Refusal("networks need root: an ordinary user's container has one of its own, or this machine's")
-    store = open_store(places)
-    store.prepare()
-    networks = Networks(places)
-    with networks.locked():
-        leases.default_network(networks)
-    return _DO[name](options, store, networks)
-
-
-def _create(options: Parsed, store: Store, networks: Networks) -> int:
-    if len(options.words) != 1:
-        raise UsageError("it takes exactly one name")
+@verb("network create", "NETWORK", "Make a network, and print its id.", _CREATE, least=1, most=1)
+def _create(options: Parsed, places: Places) -> int:
+    _, networks = _open(places)
     driver = options.one("driver", "bridge")
     if driver != "bridge":
         raise UsageError(f"unknown --driver {driver!r}: there is bridge")
     addresses = (options.many("subnet"), options.many("gateway"), options.many("ip-range"))
     ipv6, internal = options.on("ipv6"), options.on("internal")
-    labels, settings = _pairs(options.many("label")), _pairs(options.many("opt"))
+    labels, settings = read_labels(options.many("label")), _pairs(options.many("opt"))
     print(creation.create(networks, options.words[0], addresses, ipv6, internal, labels, settings).id)
     return 0
 
@@ -111,9 +59,9 @@ def _pairs(texts: list[str]) -> dict[str, str]:
     return {text.partition("=")[0]: text.partition("=")[2] for text in texts}
 
 
-def _list(options: Parsed, store: Store, networks: Networks) -> int:
-    if options.words:
-        raise UsageError("it takes no arguments")
+@verb("network ls", "", "List networks.", _LS, most=0)
+def _list(options: Parsed, places: Places) -> int:
+    _, networks = _open(places)
     rows = [_row(one, options.on("no-trunc")) for one in networks.all()]
     for name, driver in (("host", "host"), ("none", "null")):
         rows.append({**dict.fromkeys(rows[0], ""), "ID": "", "Name": name, "Driver": driver, "Scope": "local"})
@@ -157,9 +105,9 @@ def _passes(row: dict[str, str], text: str) -> bool:
     raise UsageError(f"invalid --filter {text!r}: there are id, name, label, driver, type=builtin and type=custom")
 
 
-def _inspect(options: Parsed, store: Store, networks: Networks) -> int:
-    if not options.words:
-        raise UsageError("it takes at least one network")
+@verb("network inspect", _SOME, "Show all about networks.", (FORMAT_DESCRIBED,), least=1)
+def _inspect(options: Parsed, places: Places) -> int:
+    _, networks = _open(places)
     everyone = dict(members.everybody(networks.places))
     found, status = [], 0
     for name in options.words:
@@ -168,23 +116,13 @@ def _inspect(options: Parsed, store: Store, networks: Networks) -> int:
         except Refusal as error:
             print(f"pyunion network inspect: {error}", file=sys.stderr)
             status = error.status
-    _print_all(found, options.one("format"))
+    print_described(found, options.one("format"))
     return status
 
 
-def _print_all(found: list[dict[str, Any]], form: str) -> None:
-    if form in ("", "json"):
-        print(json.dumps(found, indent=None if form else 4))
-        return
-    from runtime.cli.template import Template
-
-    template = Template(form)
-    print("".join(f"{template.render(value)}\n" for value in found), end="")
-
-
-def _remove(options: Parsed, store: Store, networks: Networks) -> int:
-    if not options.words:
-        raise UsageError("it takes at least one network")
+@verb("network rm", _SOME, "Remove networks that no running container is on.", (_FORCE,), least=1)
+def _remove(options: Parsed, places: Places) -> int:
+    _, networks = _open(places)
     return each("network rm", options.words, lambda name: _remove_one(networks, name))
 
 
@@ -205,7 +143,9 @@ def _ends(member: members.Member, one: Network) -> list[members.Endpoint]:
     return [end for end in member.endpoints if end.network_id == one.id]
 
 
-def _prune(options: Parsed, store: Store, networks: Networks) -> int:
+@verb("network prune", "", "Remove all networks that no container is on.", (_FORCE,), most=0)
+def _prune(options: Parsed, places: Places) -> int:
+    store, networks = _open(places)
     used = {name for container in store.all() for name in _networks_of(container)}
     for one in networks.all():
         if one.name not in used and one.name not in BUILT_IN:
@@ -219,8 +159,9 @@ def _networks_of(container: Container) -> list[str]:
     return [config.network, *(one.network for one in read(config).attachments)]
 
 
-def _connect(options: Parsed, store: Store, networks: Networks) -> int:
-    one, container = _both(options, store, networks)
+@verb("network connect", _BOTH, "Put a container on one more network.", _CONNECT, least=2, most=2)
+def _connect(options: Parsed, places: Places) -> int:
+    networks, one, container = _both(options, places)
     ip, ip6 = (str(parse_address(text, "--ip")) if (text := options.one(key)) else "" for key in ("ip", "ip6"))
     wish = Attachment(one.name, ip, ip6, "", options.many("alias"))
     config = container.config()
@@ -232,8 +173,9 @@ def _connect(options: Parsed, store: Store, networks: Networks) -> int:
     return 0
 
 
-def _disconnect(options: Parsed, store: Store, networks: Networks) -> int:
-    one, container = _both(options, store, networks)
+@verb("network disconnect", _BOTH, "Take a container off a network.", (_FORCE,), least=2, most=2)
+def _disconnect(options: Parsed, places: Places) -> int:
+    networks, one, container = _both(options, places)
     config = container.config()
     left = [other for other in read(config).attachments if other.network != one.name]
     if _runs(container):
@@ -244,16 +186,15 @@ def _disconnect(options: Parsed, store: Store, networks: Networks) -> int:
     return 0
 
 
-def _both(options: Parsed, store: Store, networks: Networks) -> tuple[Network, Container]:
-    if len(options.words) != 2:
-        raise UsageError("it takes a network and a container")
+def _both(options: Parsed, places: Places) -> tuple[Networks, Network, Container]:
+    store, networks = _open(places)
     if options.words[0] in ("host", "none"):
         raise Refusal(f"a container can't be put on {options.words[0]}, or taken off it, once it is made", status=1)
     one, container = networks.find(options.words[0]), store.find(options.words[1])
     mode = container.config().network
     if mode in ("host", "none") or mode.startswith("container:"):
         raise Refusal(f"container {container.config().name} was made with --network {mode}, which stays so", status=1)
-    return one, container
+    return networks, one, container
 
 
 def _runs(container: Container) -> bool:
@@ -267,25 +208,26 @@ def _keep(container: Container, attachments: list[Attachment]) -> None:
     container.write_config(config._replace(networks=kept))
 
 
-_DO = {
-    "create": _create,
-    "ls": _list,
-    "inspect": _inspect,
-    "rm": _remove,
-    "prune": _prune,
-    "connect": _connect,
-    "disconnect": _disconnect,
-}
+def _open(places: Places) -> tuple[Store, Networks]:
+    """With the network that containers are on unless told otherwise. Raises Refusal: an ordinary user has none."""
+    if os.geteuid() != 0:
+        raise Refusal("networks need root: an ordinary user's container has one of its own, or this machine's")
+    store = open_store(places)
+    store.prepare()
+    networks = Networks(places)
+    with networks.locked():
+        leases.default_network(networks)
+    return store, networks
 
 
-def port(arguments: list[str], places: Places) -> int:
+network = Group(
+    "network", "Networks of containers.", (_create, _list, _inspect, _remove, _prune, _connect, _disconnect)
+)
+
+
+@verb("port", "CONTAINER [PORT[/PROTOCOL]]", "Show where a container's ports are.", least=1, most=2)
+def port(options: Parsed, places: Places) -> int:
     """`pyunion port`. Raises Refusal."""
-    options = parse(arguments, _PORT, anywhere=True)
-    if options.on(HELP.name):
-        print(usage("pyunion port CONTAINER [PORT[/PROTOCOL]]", "Show where a container's ports are.", _PORT))
-        return 0
-    if len(options.words) not in (1, 2):
-        raise UsageError("it takes a container, and may take a port")
     container = open_store(places).find(options.words[0])
     own = members.read(places, container.id)
     published = describe.published(own) if own is not None else {}

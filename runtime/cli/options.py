@@ -1,14 +1,16 @@
-"""Options as Docker's commands take them, from a table.
+"""Verbs, and options as Docker's commands take them, from a table.
 
 Short ones cluster (`-it`), values follow or stick (`-e A=b`, `-eA=b`, `--env A=b`, `--env=A=b`), and options end at
 the first word that is none, so that the command's own are left alone. Own code because argparse takes options
 behind the first word too, and costs as much to import as a container's namespaces do to make.
 """
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from runtime.errors import UsageError
+from runtime.places import Places
 
 
 class Option(NamedTuple):
@@ -35,12 +37,13 @@ class Parsed:
         """The last value given."""
         return self._given.get(name, [default])[-1]
 
-    def on(self, name: str) -> bool:
+    def on(self, name: str, default: bool = False) -> bool:
         """Whether a switch is on."""
-        return self.one(name) == "true"
+        return self.one(name) == "true" if self.many(name) else default
 
 
 HELP = Option("help", "show this and exit")
+_SYNONYMS = {"list": "ls", "remove": "rm"}
 _TRUE = ("true", "1", "t", "T", "TRUE", "True")
 _FALSE = ("false", "0", "f", "F", "FALSE", "False")
 
@@ -123,3 +126,66 @@ def usage(line: str, about: str, table: Sequence[Option]) -> str:
 def _flags(option: Option) -> str:
     short = f"-{option.short}," if option.short else "   "
     return f"{short} --{option.name} {option.value}".rstrip()
+
+
+class Verb(NamedTuple):
+    """What `pyunion NAME` does, how it is called, and what its help says; made by verb()."""
+
+    name: str
+    words: str
+    about: str
+    options: tuple[Option, ...]
+    least: int
+    most: int
+    anywhere: bool
+    do: Callable[[Parsed, Places], int]
+
+    def __call__(self, arguments: Sequence[str], places: Places) -> int:
+        """Do it, or print the help that is asked for; the exit status. Raises Refusal."""
+        options = parse(arguments, self.options, self.anywhere)
+        if options.on(HELP.name):
+            print(usage(self._line(), self.about, self.options))
+            return 0
+        if not self.least <= len(options.words) <= self.most:
+            takes = self.words.replace("\n", " or ") or "none"
+            raise UsageError(f"wrong number of arguments: {self.name} takes {takes}")
+        return self.do(options, places)
+
+    def _line(self) -> str:
+        start = f"pyunion {self.name}{' [OPTIONS]' if self.options else ''}"
+        return "\n       ".join(f"{start} {words}".rstrip() for words in self.words.split("\n"))
+
+
+def verb(
+    name: str,
+    words: str,
+    about: str,
+    options: tuple[Option, ...] = (),
+    *,
+    least: int = 0,
+    most: int = sys.maxsize,
+    anywhere: bool = True,
+) -> Callable[[Callable[[Parsed, Places], int]], Verb]:
+    """Make a function the verb `name`, which takes from `least` to `most` words: `words` says which, a way a line."""
+    return lambda do: Verb(name, words, about, options, least, most, anywhere, do)
+
+
+class Group(NamedTuple):
+    """A verb of verbs, such as `network`."""
+
+    name: str
+    about: str
+    verbs: tuple[Verb, ...]
+
+    def __call__(self, arguments: Sequence[str], places: Places) -> int:
+        """Do one of them, or list them; the exit status. Raises Refusal."""
+        verbs = {one.name.removeprefix(f"{self.name} "): one for one in self.verbs}
+        word, *rest = arguments or ["--help"]
+        word = _SYNONYMS.get(word, word)
+        if word in verbs:
+            return verbs[word](rest, places)
+        if word != "--help":
+            raise UsageError(f"unknown command: {self.name} {word}")
+        lines = "\n".join(f"  {word:<10}  {one.about}" for word, one in verbs.items())
+        print(usage(f"pyunion {self.name} COMMAND [ARG...]", f"{self.about}\n\nCommands:\n{lines}", ()))
+        return 0

@@ -4,7 +4,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from runtime.cli.options import HELP, Option, Parsed, parse, usage
+from runtime.cli.flags.tables import PLATFORM
+from runtime.cli.options import Option, Parsed, verb
 from runtime.errors import UsageError
 from runtime.places import Places
 
@@ -24,7 +25,7 @@ _TRANSFER = (
     Option("retry-delay", "seconds until the second time, doubling from then on (default: 1)", "", "SECONDS"),
     Option("stall-timeout", "seconds without a byte until a connection is given up (default: 60)", "", "SECONDS"),
 )
-_PULL = (*_TRANSFER, Option("platform", "of an image for several", "", "OS/ARCH[/VARIANT]"))
+_PULL = (*_TRANSFER, PLATFORM)
 _LOGIN = (
     *_ACCESS,
     Option("password", "password; better typed, or given on standard input", "p", "PASSWORD"),
@@ -35,65 +36,53 @@ _LOGOUT = (Option("all", "forget all logins", "a"), _ACCESS[0])
 _HUB = "docker.io"
 
 
-def pull(arguments: list[str], places: Places) -> int:
+@verb("pull", "NAME[:TAG|@DIGEST]", "Fetch an image from a registry.", _PULL, least=1, most=1)
+def pull(options: Parsed, places: Places) -> int:
     """`pyunion pull`. Raises Refusal."""
-    options = parse(arguments, _PULL, anywhere=True)
-    if options.on(HELP.name):
-        print(usage("pyunion pull [OPTIONS] NAME[:TAG|@DIGEST]", "Fetch an image from a registry.", _PULL))
-        return 0
-    if len(options.words) != 1:
-        raise UsageError("it takes exactly one image")
-    from runtime.image.platform import parse_platform
+    from runtime.cli.flags.platform import read as read_platform
+    from runtime.cli.images import open_store
     from runtime.image.reference import parse_reference
     from runtime.image.registry.progress import make_progress
     from runtime.image.registry.pull import pull as pull_image
     from runtime.image.registry.registries import Registries
-    from runtime.image.store import ImageStore
 
     reference = parse_reference(options.words[0].removeprefix("docker://"))
-    platform = parse_platform(options.one("platform")) if options.one("platform") else None
+    platform = read_platform(options)
     registries = Registries(_access(options))
-    store = ImageStore(places)
-    store.prepare()
-    image = pull_image(store, registries, reference, make_progress(options.on("quiet")), platform)
+    image = pull_image(open_store(places), registries, reference, make_progress(options.on("quiet")), platform)
     if not options.on("quiet"):
         print(f"Digest: {image.descriptor.digest}")
     print(reference)
     return 0
 
 
-def push(arguments: list[str], places: Places) -> int:
+@verb(
+    "push",
+    "IMAGE [NAME[:TAG]]",
+    "Send an image to the registry that its name names, or another that is given.",
+    _TRANSFER,
+    least=1,
+    most=2,
+)
+def push(options: Parsed, places: Places) -> int:
     """`pyunion push`. Raises Refusal."""
-    options = parse(arguments, _TRANSFER, anywhere=True)
-    if options.on(HELP.name):
-        about = "Send an image to the registry that its name names, or another that is given."
-        print(usage("pyunion push [OPTIONS] IMAGE [NAME[:TAG]]", about, _TRANSFER))
-        return 0
-    if not 1 <= len(options.words) <= 2:
-        raise UsageError("it takes an image and, if it has another there, the name in the registry")
+    from runtime.cli.images import open_store
     from runtime.image.reference import parse_reference
     from runtime.image.registry.progress import make_progress
     from runtime.image.registry.push import push as push_image
     from runtime.image.registry.registries import Registries
-    from runtime.image.store import ImageStore
 
     reference = parse_reference(options.words[-1].removeprefix("docker://"))
-    store = ImageStore(places)
-    store.prepare()
+    store = open_store(places)
     image = store.resolve(options.words[0])
     sent = push_image(store, Registries(_access(options)), image, reference, make_progress(options.on("quiet")))
     print(sent.digest if not options.on("quiet") else reference)
     return 0
 
 
-def login(arguments: list[str], places: Places) -> int:
+@verb("login", "[REGISTRY]", "Log in to a registry (Docker Hub).", _LOGIN, most=1)
+def login(options: Parsed, places: Places) -> int:
     """`pyunion login`. Raises Refusal."""
-    options = parse(arguments, _LOGIN, anywhere=True)
-    if options.on(HELP.name):
-        print(usage("pyunion login [OPTIONS] [REGISTRY]", "Log in to a registry (Docker Hub).", _LOGIN))
-        return 0
-    if len(options.words) > 1:
-        raise UsageError("it takes at most one registry")
     from runtime.image.registry.credentials import Credential
     from runtime.image.registry.registries import Registries, check_host
 
@@ -107,14 +96,9 @@ def login(arguments: list[str], places: Places) -> int:
     return 0
 
 
-def logout(arguments: list[str], places: Places) -> int:
+@verb("logout", "[REGISTRY]", "Forget the login at a registry (Docker Hub).", _LOGOUT, most=1)
+def logout(options: Parsed, places: Places) -> int:
     """`pyunion logout`: 1 if there was no such login. Raises Refusal."""
-    options = parse(arguments, _LOGOUT, anywhere=True)
-    if options.on(HELP.name):
-        print(usage("pyunion logout [OPTIONS] [REGISTRY]", "Forget the login at a registry (Docker Hub).", _LOGOUT))
-        return 0
-    if len(options.words) > 1:
-        raise UsageError("it takes at most one registry")
     from runtime.image.registry.credentials import login_files
     from runtime.image.registry.registries import check_host
 

@@ -4,11 +4,11 @@ import sys
 from typing import NamedTuple
 
 from runtime.cli.image_filters import read_filters
-from runtime.cli.images import open_store
-from runtime.cli.options import HELP, Option, parse, usage
+from runtime.cli.images import complete, open_store
+from runtime.cli.options import Option, Parsed, verb
 from runtime.cli.tables import size_text
 from runtime.container.store import Store
-from runtime.errors import Refusal, UsageError
+from runtime.errors import Refusal
 from runtime.image.errors import ImageError, Missing
 from runtime.image.reference import parse_reference
 from runtime.image.store import Image, ImageStore
@@ -31,14 +31,9 @@ class _User(NamedTuple):
     running: bool
 
 
-def rmi(arguments: list[str], places: Places) -> int:
+@verb("rmi", "IMAGE [IMAGE...]", "Remove names of images, and images without any.", _RMI, least=1)
+def rmi(options: Parsed, places: Places) -> int:
     """`pyunion rmi`: 1 if one of the images could not be removed. Raises UsageError."""
-    options = parse(arguments, _RMI, anywhere=True)
-    if options.on(HELP.name):
-        print(usage("pyunion rmi [OPTIONS] IMAGE [IMAGE...]", "Remove names of images, and images without any.", _RMI))
-        return 0
-    if not options.words:
-        raise UsageError("it takes at least one image")
     store, users = open_store(places), _users(places)
     status = removed = 0
     for text in options.words:
@@ -54,14 +49,9 @@ def rmi(arguments: list[str], places: Places) -> int:
     return status
 
 
-def prune(arguments: list[str], places: Places) -> int:
+@verb("prune", "", "Remove what no image and no container needs.", _PRUNE, most=0)
+def prune(options: Parsed, places: Places) -> int:
     """`pyunion prune`: what killed processes left, images without a name, what builds remember, what no image has."""
-    options = parse(arguments, _PRUNE)
-    if options.on(HELP.name):
-        print(usage("pyunion prune [OPTIONS]", "Remove what no image and no container needs.", _PRUNE))
-        return 0
-    if options.words:
-        raise UsageError("it takes no arguments")
     from runtime.build.workspace import sweep
 
     store = open_store(places)
@@ -85,7 +75,7 @@ def _remove(store: ImageStore, users: list[_User], text: str, *, force: bool) ->
     Raises ImageError.
     """
     image = store.resolve(text)
-    names = [name for name in image.names if name == _complete(text)]
+    names = [name for name in image.names if name == complete(text)]
     if names and len(image.names) > 1:
         store.untag(names[0])
         print(f"Untagged: {parse_reference(names[0]).familiar}")
@@ -111,13 +101,6 @@ def _identity(image: Image) -> str:
         return str(image.id)
     except ImageError:
         return str(image.descriptor.digest)
-
-
-def _complete(text: str) -> str:
-    try:
-        return str(parse_reference(text))
-    except ImageError:
-        return ""
 
 
 def _users(places: Places) -> list[_User]:

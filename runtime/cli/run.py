@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from runtime.cli.flags import process, tables
-from runtime.cli.options import HELP, Option, Parsed, parse, usage
+from runtime.cli.options import Option, Parsed, verb
 from runtime.container import launch, mask, trace
-from runtime.container.caller import Wish, parse_keys
+from runtime.container.caller import Wish
 from runtime.container.config import Config, Volume
 from runtime.container.events import emit
 from runtime.container.record import RUNNING, SHORT_ID, Container
@@ -22,7 +22,7 @@ from runtime.trees import copy_attributes
 
 _ROOT = (
     Option("host", "use this machine's own root filesystem, which stays as it is"),
-    Option("platform", "of an image for several", "", "OS/ARCH[/VARIANT]"),
+    tables.PLATFORM,
     Option("pull", "fetch the image: always, missing (the default) or never", "", "WHEN"),
     Option("rootfs", "use these directories, the uppermost first, which stay as they are", "", "DIR[:DIR...]"),
 )
@@ -38,7 +38,7 @@ _CREATE = (
 _RUN = (Option("detach", "leave the container to itself, and print its id", "d"), *_CREATE)
 _START = (
     Option("attach", "show the command's output, pass signals on, and end with its status", "a"),
-    Option("detach-keys", "keys that leave the container to itself (default: ctrl-p,ctrl-q)", "", "KEYS"),
+    process.DETACH_KEYS,
     Option("interactive", "the same, and pass standard input on", "i"),
 )
 _NO_NFT = (
@@ -48,14 +48,16 @@ _NO_NFT = (
 _FROM = "IMAGE|--rootfs DIR[:DIR...]|--host"
 
 
-def run(arguments: list[str], places: Places) -> int:
+@verb(
+    "run",
+    f"{_FROM} [COMMAND] [ARG...]",
+    "Run a command in a new container, on an image or on a union of directories as its root.",
+    _RUN,
+    anywhere=False,
+)
+def run(options: Parsed, places: Places) -> int:
     """`pyunion run`: the command's exit status. Raises Refusal."""
-    options = parse(arguments, _RUN)
-    if options.on(HELP.name):
-        about = "Run a command in a new container, on an image or on a union of directories as its root."
-        print(usage(f"pyunion run [OPTIONS] {_FROM} [COMMAND] [ARG...]", about, _RUN))
-        return 0
-    keys = _keys(options)
+    keys = process.read_keys(options)
     trace.mark("options read")
     store, container, config, lock = _make(options, places)
     trace.mark("container made")
@@ -66,13 +68,15 @@ def run(arguments: list[str], places: Places) -> int:
     return status
 
 
-def create(arguments: list[str], places: Places) -> int:
+@verb(
+    "create",
+    f"{_FROM} [COMMAND] [ARG...]",
+    "Make a container as run does, for start to run its command.",
+    _CREATE,
+    anywhere=False,
+)
+def create(options: Parsed, places: Places) -> int:
     """`pyunion create`. Raises Refusal."""
-    options = parse(arguments, _CREATE)
-    if options.on(HELP.name):
-        about = "Make a container as run does, for start to run its command."
-        print(usage(f"pyunion create [OPTIONS] {_FROM} [COMMAND] [ARG...]", about, _CREATE))
-        return 0
     _, container, config, lock = _make(options, places)
     container.write_config(config)
     container.write_state(status="created")
@@ -82,15 +86,15 @@ def create(arguments: list[str], places: Places) -> int:
     return 0
 
 
-def start(arguments: list[str], places: Places) -> int:
+@verb(
+    "start",
+    "CONTAINER [CONTAINER...]",
+    "Run the commands of stopped containers again, on the root filesystems as they left them.",
+    _START,
+    least=1,
+)
+def start(options: Parsed, places: Places) -> int:
     """`pyunion start`: the command's exit status, or 1 if one of several couldn't be started. Raises Refusal."""
-    options = parse(arguments, _START, anywhere=True)
-    if options.on(HELP.name):
-        about = "Run the commands of stopped containers again, on the root filesystems as they left them."
-        print(usage("pyunion start [OPTIONS] CONTAINER [CONTAINER...]", about, _START))
-        return 0
-    if not options.words:
-        raise UsageError("it takes at least one container")
     store = open_store(places)
     if options.on("attach") or options.on("interactive"):
         if len(options.words) > 1:
@@ -104,7 +108,7 @@ def _start_attached(store: Store, options: Parsed) -> int:
     lock = store.take(container)
     config = container.config()
     stdin = options.on("interactive") and config.interactive
-    wish = Wish(stdin=stdin, tty=config.tty, keys=_keys(options))
+    wish = Wish(stdin=stdin, tty=config.tty, keys=process.read_keys(options))
     return launch.run(store, container, config, lock, wish)
 
 
@@ -287,9 +291,5 @@ def _network(options: Parsed, store: Store) -> tuple[str, dict[str, Any]]:
 
 
 def _foreground(options: Parsed, config: Config, keys: bytes) -> Wish:
-    proxied = options.one("sig-proxy", "true") in ("true", "1") or config.tty
+    proxied = options.on(process.SIG_PROXY.name, default=True) or config.tty
     return launch.foreground(config)._replace(keys=keys, signals=proxied)
-
-
-def _keys(options: Parsed) -> bytes:
-    return parse_keys(options.one("detach-keys", "ctrl-p,ctrl-q"))

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, NamedTuple, cast
 
+from runtime.cli.flags.platform import read as read_platform
 from runtime.cli.options import Parsed
 from runtime.errors import FAILURE, Refusal, UsageError
 from runtime.image.errors import ImageError
 from runtime.image.obtain import obtain
-from runtime.image.platform import parse_platform
 from runtime.image.store import Image, ImageStore
 from runtime.places import Places
 
@@ -75,7 +75,7 @@ def _from(image: Image, name: str, layers: list[str], options: Parsed, command: 
 
 
 def _get(store: ImageStore, name: str, options: Parsed) -> Image:
-    platform = parse_platform(options.one("platform")) if options.one("platform") else None
+    platform = read_platform(options)
     pull = options.one("pull", "missing")
     if pull not in _PULLS:
         raise UsageError(f"unknown --pull {pull!r}: there are {', '.join(_PULLS)}")

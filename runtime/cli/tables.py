@@ -1,12 +1,19 @@
 """How lists, times and sizes are shown."""
 
 import datetime
+import json
 import re
 import time
 from collections.abc import Mapping, Sequence
 
+from runtime.cli.options import Option
 from runtime.errors import one_line
 
+FORMAT = Option("format", "table, json, a template, or table with a template", "", "FORMAT")
+"""What print_rows() takes."""
+FORMAT_DESCRIBED = Option("format", "json (on one line) or a template", "f", "FORMAT")
+"""What print_described() takes."""
+QUIET = Option("quiet", "ids only", "q")
 _HOUR_S, _DAY_S = 3600, 86400
 _SPANS = (
     (60, 1, "second"),
@@ -35,6 +42,20 @@ def print_rows(
         _print_formatted(rows, {}, "{{json .}}")
     else:
         _print_formatted(rows, {key: _head(key) for key in fields} | {key: head for head, key in columns}, form)
+
+
+def print_described(found: Sequence[Mapping[str, object]], form: str) -> None:
+    """Descriptions as `inspect` shows them: indented JSON, `json` on one line, or a template for each.
+
+    Raises UsageError: the template isn't one, or names what they haven't.
+    """
+    if form in ("", "json"):
+        print(json.dumps(found, indent=None if form else 4, ensure_ascii=False))
+        return
+    from runtime.cli.template import Template
+
+    template = Template(form)
+    print("".join(f"{template.render(one)}\n" for one in found), end="")
 
 
 def _print_formatted(rows: Sequence[Mapping[str, object]], heads: Mapping[str, str], form: str) -> None:

@@ -7,18 +7,17 @@ from typing import Any
 
 from runtime.cli.flags.limits import parse_limits
 from runtime.cli.flags.tables import UPDATE
-from runtime.cli.options import HELP, Option, parse, usage
+from runtime.cli.options import Option, Parsed, verb
 from runtime.cli.run import each, open_store
-from runtime.cli.tables import print_rows, size_text
+from runtime.cli.tables import FORMAT, print_rows, size_text
 from runtime.container import cgroups
 from runtime.container.limits import from_json, to_json
 from runtime.container.record import SHORT_ID, Container
 from runtime.container.store import Store
-from runtime.errors import Refusal, UsageError
 from runtime.places import Places
 
 _STATS = (
-    Option("format", "table of a template's fields, a template for each, or json", "", "TEMPLATE"),
+    FORMAT,
     Option("no-stream", "show it once; processor time is that since the start then"),
     Option("no-trunc", "show whole ids"),
 )
@@ -39,15 +38,9 @@ _UNLIMITED = 1 << 60
 """What version 1 says of a group without a limit is about the largest number there is."""
 
 
-def update(arguments: list[str], places: Places) -> int:
+@verb("update", "CONTAINER [CONTAINER...]", "Change the limits of containers, at once if they run.", UPDATE, least=1)
+def update(options: Parsed, places: Places) -> int:
     """`pyunion update`: 1 if a container couldn't be changed. Raises UsageError."""
-    options = parse(arguments, UPDATE, anywhere=True)
-    if options.on(HELP.name):
-        about = "Change the limits of containers, at once if they run."
-        print(usage("pyunion update [OPTIONS] CONTAINER [CONTAINER...]", about, UPDATE))
-        return 0
-    if not options.words:
-        raise UsageError("it takes at least one container")
     parse_limits(options)  # what makes no sense is said before anything is changed
     store = open_store(places)
 
@@ -62,18 +55,11 @@ def update(arguments: list[str], places: Places) -> int:
     return each("update", options.words, change)
 
 
-def stats(arguments: list[str], places: Places) -> int:
+@verb("stats", "[CONTAINER...]", "Show what running containers use: all of them, or those named.", _STATS)
+def stats(options: Parsed, places: Places) -> int:
     """`pyunion stats`. Raises Refusal."""
-    options = parse(arguments, _STATS, anywhere=True)
-    if options.on(HELP.name):
-        about = "Show what running containers use: all of them, or those named."
-        print(usage("pyunion stats [OPTIONS] [CONTAINER...]", about, _STATS))
-        return 0
     store = open_store(places)
-    named = [store.find(name) for name in options.words]
-    for container in named:
-        if not _runs(container):
-            raise Refusal(f"container {container.config().name} is not running", status=1)
+    named = [store.find_running(name) for name in options.words]
     before: dict[str, _Sample] = {}
     while True:
         rows, before = _rows(named or _running(store), before, options.on("no-trunc"))

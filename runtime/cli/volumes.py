@@ -1,73 +1,74 @@
 """The verb `volume`: volumes with a name."""
 
-import json
-
-from runtime.cli.options import HELP, Option, parse, usage
+from runtime.cli.flags.process import read_labels
+from runtime.cli.options import Group, Option, Parsed, verb
 from runtime.cli.run import each, open_store
-from runtime.cli.tables import print_rows
+from runtime.cli.tables import FORMAT, FORMAT_DESCRIBED, print_described, print_rows
 from runtime.container.named_volumes import NamedVolumes
 from runtime.container.store import Store
-from runtime.errors import Refusal, UsageError
+from runtime.errors import Refusal
 from runtime.places import Places
 
-_LABEL = Option("label", "note something about the volume", "", "KEY[=VALUE]")
-_FORMAT = Option("format", "json, or a template", "", "FORMAT")
 _QUIET = Option("quiet", "names only", "q")
 _FORCE = Option("force", "accepted for Docker's sake", "f")
-_TABLES = {
-    "create": (_LABEL, Option("name", "its name", "", "NAME")),
-    "ls": (_FORMAT, _QUIET),
-    "inspect": (_FORMAT._replace(short="f"),),
-    "rm": (_FORCE,),
-    "prune": (_FORCE, Option("all", "those with a name, too", "a")),
-}
-_ABOUT = "Make (create), list (ls), show (inspect) and remove (rm, prune) volumes."
+_CREATE = (
+    Option("label", "note something about the volume", "", "KEY[=VALUE]"),
+    Option("name", "its name", "", "NAME"),
+)
+_PRUNE = (_FORCE, Option("all", "those with a name, too", "a"))
+_SOME = "VOLUME [VOLUME...]"
 
 
-def volume(arguments: list[str], places: Places) -> int:
-    """`pyunion volume`. Raises Refusal."""
-    verb, *rest = arguments or ["--help"]
-    if verb not in _TABLES:
-        if verb != "--help":
-            raise UsageError(f"unknown command: volume {verb}")
-        print(usage(f"pyunion volume {'|'.join(_TABLES)} [OPTIONS] [NAME...]", _ABOUT, ()))
-        return 0
-    options = parse(rest, _TABLES[verb], anywhere=True)
-    if options.on(HELP.name):
-        print(usage(f"pyunion volume {verb} [OPTIONS] [NAME...]", _ABOUT, _TABLES[verb]))
-        return 0
+@verb("volume create", "[NAME]", "Make a volume, and print its name.", _CREATE, most=1)
+def _create(options: Parsed, places: Places) -> int:
+    _, volumes = _open(places)
+    name = (options.words or [options.one("name")])[0]
+    print(volumes.create(name, read_labels(options.many("label"))))
+    return 0
+
+
+@verb("volume ls", "", "List volumes.", (FORMAT, _QUIET), most=0)
+def _list(options: Parsed, places: Places) -> int:
+    _, volumes = _open(places)
+    rows = [volumes.describe(name) for name in volumes.names()]
+    if options.on("quiet"):
+        print("".join(f"{row['Name']}\n" for row in rows), end="")
+    else:
+        print_rows(rows, (("DRIVER", "Driver"), ("VOLUME NAME", "Name")), options.one("format"), ("Mountpoint",))
+    return 0
+
+
+@verb("volume inspect", _SOME, "Show all about volumes.", (FORMAT_DESCRIBED,), least=1)
+def _inspect(options: Parsed, places: Places) -> int:
+    _, volumes = _open(places)
+    print_described([volumes.describe(name) for name in options.words], options.one("format"))
+    return 0
+
+
+@verb("volume rm", _SOME, "Remove volumes that no container has.", (_FORCE,), least=1)
+def _remove(options: Parsed, places: Places) -> int:
+    store, volumes = _open(places)
+    return each("volume rm", options.words, lambda name: _remove_one(store, volumes, name))
+
+
+@verb("volume prune", "", "Remove all volumes without a name that no container has.", _PRUNE, most=0)
+def _prune(options: Parsed, places: Places) -> int:
+    store, volumes = _open(places)
+    used = _users(store)
+    for name in volumes.names():
+        if name not in used and (options.on("all") or len(name) == 64):
+            volumes.remove(name)
+            print(name)
+    return 0
+
+
+volume = Group("volume", "Volumes, which outlive containers.", (_create, _list, _inspect, _remove, _prune))
+
+
+def _open(places: Places) -> tuple[Store, NamedVolumes]:
     store = open_store(places)
     store.prepare()
-    volumes = NamedVolumes(places)
-    if verb == "create":
-        name = (options.words or [options.one("name")])[0]
-        labels = {text.partition("=")[0]: text.partition("=")[2] for text in options.many("label")}
-        print(volumes.create(name, labels))
-        return 0
-    if verb == "ls":
-        rows = [volumes.describe(name) for name in volumes.names()]
-        if options.on("quiet"):
-            print("".join(f"{row['Name']}\n" for row in rows), end="")
-        else:
-            print_rows(rows, (("DRIVER", "Driver"), ("VOLUME NAME", "Name")), options.one("format"), ("Mountpoint",))
-        return 0
-    if verb == "prune":
-        return _prune(store, volumes, everything=options.on("all"))
-    if not options.words:
-        raise UsageError("it takes at least one volume")
-    if verb == "inspect":
-        return _inspect([volumes.describe(name) for name in options.words], options.one("format"))
-    return each("volume rm", options.words, lambda name: _remove(store, volumes, name))
-
-
-def _inspect(found: list[dict[str, object]], form: str) -> int:
-    if form in ("", "json"):
-        print(json.dumps(found, indent=None if form else 4))
-        return 0
-    from runtime.cli.template import Template
-
-    print("".join(f"{Template(form).render(value)}\n" for value in found), end="")
-    return 0
+    return store, NamedVolumes(places)
 
 
 def _users(store: Store) -> dict[str, str]:
@@ -79,17 +80,8 @@ def _users(store: Store) -> dict[str, str]:
     return found
 
 
-def _remove(store: Store, volumes: NamedVolumes, name: str) -> None:
+def _remove_one(store: Store, volumes: NamedVolumes, name: str) -> None:
     user = _users(store).get(name)
     if user is not None:
         raise Refusal(f"volume {name} is in use by container {user}", status=1)
     volumes.remove(name)
-
-
-def _prune(store: Store, volumes: NamedVolumes, *, everything: bool) -> int:
-    used = _users(store)
-    for name in volumes.names():
-        if name not in used and (everything or len(name) == 64):
-            volumes.remove(name)
-            print(name)
-    return 0

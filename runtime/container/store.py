@@ -84,6 +84,13 @@ class Store:
             raise Refusal(f"{text} is the beginning of more than one container's id", status=1)
         return matches[0]
 
+    def find_running(self, text: str) -> Container:
+        """The same of those that run. Raises Refusal."""
+        container = self.find(text)
+        if container.state()["status"] != "running":
+            raise Refusal(f"container {container.config().name} is not running", status=1)
+        return container
+
     def sweep(self) -> None:
         """Clean up after containers of which no process is left to do it.
 

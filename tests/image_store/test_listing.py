@@ -58,7 +58,7 @@ def test_filters_of_images(pyunion: Command, words: tuple[str, ...], lines: list
     (("-f", "before=nowhere"), "no such image: nowhere"),
     (("-f", "reference=[z-a]"), "it is no pattern"),
     (("--format", "{{.Nothing}}"), "there is no field Nothing"),
-    (("one", "two"), "at most one name"),
+    (("one", "two"), "images takes [NAME[:TAG]]"),
 ])  # fmt: skip
 def test_a_mistake_in_the_options_of_images_is_named(
     pyunion: Command, words: tuple[str, ...], complaint: str

@@ -134,7 +134,7 @@ def test_connecting_what_can_not_be_is_refused(pyunion: Pyunion) -> None:
         (("disconnect", "app", "one"), "container one is not on network app"),
         (("connect", "host", "one"), "a container can't be put on host"),
         (("connect", "nowhere", "one"), "no such network: nowhere"),
-        (("connect", "app"), "it takes a network and a container"),
+        (("connect", "app"), "network connect takes NETWORK CONTAINER"),
         (("split",), "unknown command: network split"),
     ):
         result = pyunion("network", *words)

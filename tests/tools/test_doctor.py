@@ -157,7 +157,7 @@ def test_layers_that_make_no_union_are_told_as_by_a_mount(place: Path, union_mou
 @pytest.mark.parametrize(("line", "complaint"), [
     ("--upper /tmp", "--upper and --workdir belong together"),
     ("--frob", "unknown flag: --frob"),
-    ("now", "doctor takes no arguments: now"),
+    ("now", "doctor takes none"),
 ])
 def test_wrong_usage_is_refused(line: str, complaint: str) -> None:
     result = run("doctor", *shlex.split(line))

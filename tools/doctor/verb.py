@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 
-from runtime.cli.options import HELP, Option, Parsed, parse, usage
+from runtime.cli.options import Option, Parsed, verb
 from runtime.errors import UsageError, one_line
 from runtime.places import Places
 from tools.doctor import containers, layers, machine
@@ -23,14 +23,9 @@ _ABOUT = (
 _MARKS = {"ok": "ok     ", "less": "less   ", "missing": "MISSING"}
 
 
-def doctor(arguments: list[str], places: Places) -> int:
+@verb("doctor", "", _ABOUT, _OPTIONS, most=0)
+def doctor(options: Parsed, places: Places) -> int:
     """The exit status is 1 if something is missing without which unions can't be mounted, or containers run."""
-    options = parse(arguments, _OPTIONS)
-    if options.on(HELP.name):
-        print(usage("pyunion doctor [OPTIONS]", _ABOUT, _OPTIONS))
-        return 0
-    if options.words:
-        raise UsageError(f"doctor takes no arguments: {options.words[0]}")
     if bool(options.one("upper")) != bool(options.one("workdir")):
         raise UsageError("--upper and --workdir belong together")
     findings = [*machine.check(), *_layers(options, places), *containers.check()]

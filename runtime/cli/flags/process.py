@@ -1,22 +1,32 @@
 """The options that say what a container's command is, and how it is treated when it ends."""
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
 from runtime.cli.options import Option, Parsed
 from runtime.errors import Refusal, UsageError
 
+COMMAND = (
+    Option("env", "set an environment variable; KEY alone takes it from here", "e", "KEY[=VALUE]"),
+    Option("interactive", "pass standard input on to the command", "i"),
+    Option("tty", "give the command a terminal", "t"),
+    Option("user", "run the command as this user and group", "u", "NAME|UID[:GROUP|GID]"),
+    Option("workdir", "working directory of the command", "w", "DIR"),
+)
+"""Those that `exec` has, too."""
+DETACH_KEYS = Option("detach-keys", "keys that leave it to itself (default: ctrl-p,ctrl-q)", "", "KEYS")
+SIG_PROXY = Option("sig-proxy", "pass signals on to the command (the default); =false: don't")
 OPTIONS = (
     Option("cidfile", "write the container's id to this file, which must not exist", "", "FILE"),
-    Option("detach-keys", "keys that leave the container to itself (default: ctrl-p,ctrl-q)", "", "KEYS"),
+    DETACH_KEYS,
     Option("domainname", "NIS domain of the machine inside", "", "NAME"),
     Option("entrypoint", "the program to run instead of the image's; its usual arguments go, too", "", "PROGRAM"),
-    Option("env", "set an environment variable; KEY alone takes it from here", "e", "KEY[=VALUE]"),
+    *COMMAND,
     Option("env-file", "set those that a file has, one a line", "", "FILE"),
     Option("group-add", "one more group of the command", "", "NAME|GID"),
     Option("hostname", "name of the machine inside", "h", "NAME"),
     Option("init", "accepted for Docker's sake: a first process that reaps and passes signals on is there in any case"),
-    Option("interactive", "pass standard input on to the command", "i"),
     Option("label", "note something about the container", "l", "KEY[=VALUE]"),
     Option("label-file", "note what a file has, one a line", "", "FILE"),
     Option("log-driver", "json-file (the default) or none", "", "NAME"),
@@ -25,13 +35,10 @@ OPTIONS = (
     Option("oom-score-adj", "how soon it is ended when the machine is out of memory, -1000 to 1000", "", "N"),
     Option("restart", "no (the default), on-failure[:COUNT], always or unless-stopped", "", "POLICY"),
     Option("rm", "remove the container when the command ends"),
-    Option("sig-proxy", "pass signals on to the command (default: true)", "", "BOOL"),
+    SIG_PROXY,
     Option("stop-signal", "what `stop` sends first (default: TERM)", "", "SIGNAL"),
     Option("stop-timeout", "seconds that `stop` waits before it kills; -1: for ever (default: 10)", "", "SECONDS"),
-    Option("tty", "give the command a terminal", "t"),
     Option("ulimit", "limit of the command's processes", "", "NAME=SOFT[:HARD]"),
-    Option("user", "run the command as this user and group", "u", "NAME|UID[:GROUP|GID]"),
-    Option("workdir", "working directory of the command", "w", "DIR"),
 )
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 _MOST_HOSTNAME = 64
@@ -54,7 +61,7 @@ def read(options: Parsed) -> dict[str, Any]:
         "interactive": options.on("interactive"),
         "tty": options.on("tty"),
         "auto_remove": options.on("rm"),
-        "labels": dict(_label(text) for text in (*_from_files("label-file", options), *options.many("label"))),
+        "labels": read_labels([*_from_files("label-file", options), *options.many("label")]),
         "restart": _restart(options),
         "stop_signal": options.one("stop-signal"),
         "stop_timeout_s": number("stop-timeout", options.one("stop-timeout", "10"), -1),
@@ -163,8 +170,19 @@ def _from_files(option: str, options: Parsed) -> list[str]:
     return found
 
 
-def _label(text: str) -> tuple[str, str]:
-    key, _, value = text.partition("=")
-    if not key:
-        raise UsageError(f"invalid label {text!r}: it has no name")
-    return key, value
+def read_labels(texts: Iterable[str]) -> dict[str, str]:
+    """Of KEY[=VALUE]s. Raises UsageError."""
+    found = {}
+    for text in texts:
+        key, _, value = text.partition("=")
+        if not key:
+            raise UsageError(f"invalid label {text!r}: it has no name")
+        found[key] = value
+    return found
+
+
+def read_keys(options: Parsed) -> bytes:
+    """What --detach-keys sends. Raises UsageError."""
+    from runtime.container.caller import parse_keys
+
+    return parse_keys(options.one(DETACH_KEYS.name, "ctrl-p,ctrl-q"))

@@ -6,6 +6,7 @@ the way to a container's first instruction.
 
 from runtime.cli.options import Option
 
+PLATFORM = Option("platform", "of an image for several", "", "OS/ARCH[/VARIANT]")
 MOUNTS = (
     Option("mount", "type=bind|volume|tmpfs,source=…,target=…[,readonly]…", "", "SPEC"),
     Option("read-only", "keep the root filesystem from being changed"),
