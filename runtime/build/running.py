@@ -8,8 +8,9 @@ import os
 import signal
 import stat
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import NamedTuple, NoReturn
 
 from runtime.build.errors import BuildError
@@ -76,15 +77,11 @@ class Runner:
             _remove_stubs(container.upper, stubs)
             if not os.listdir(container.upper) and (not root or have_same_attributes(root, container.upper)):
                 return None
-            return self._packed(container.upper, below, root)
+            return make_layer(self._store, partial(
+                pack_changes, container.upper, container.workdir, below, root=root, newest_ns=self._newest_ns
+            ))  # fmt: skip
         finally:
             container.remove()
-
-    def _packed(self, upper: str, below: Sequence[str], root: str) -> Layer:
-        def pack(write: Callable[[bytes], object]) -> None:
-            pack_changes(upper, below, write, root=root, newest_ns=self._newest_ns)
-
-        return make_layer(self._store, pack)
 
 
 def _config(container: Container, command: Command, layers: Sequence[str]) -> Config:

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 
 from runtime.cli.flags.tables import PLATFORM
 from runtime.cli.images import complete, open_store
@@ -132,7 +133,7 @@ def export(options: Parsed, places: Places) -> int:
 
     container, lower = _container(options.words[0], places)
     with open_output(options.one("output")) as write:
-        pack_tree([container.upper, *lower], write)
+        pack_tree([container.upper, *lower], write, container.workdir)
     return 0
 
 
@@ -154,7 +155,7 @@ def commit(options: Parsed, places: Places) -> int:
         base = _base(store, config)
         root = store.root_of(base.config().diff_ids)
         with _suspended(container) if options.on("pause", default=True) else nullcontext():
-            layer = make_layer(store, lambda write: pack_changes(container.upper, lower, write, root=root))
+            layer = make_layer(store, partial(pack_changes, container.upper, container.workdir, lower, root=root))
         step = Step(" ".join(config.args), options.one("message"), options.one("author"))
         fields = {key: describe_container(container)["Config"][key] for key in _OF_CONTAINERS}
         image = make_image(store, base, layer, step, fields=fields, change=change, reference=reference)

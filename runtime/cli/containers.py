@@ -59,7 +59,7 @@ def diff(options: Parsed, places: Places) -> int:
     container = open_store(places).find(options.words[0])
     lower = [os.fsencode(layer) for layer in (*container.config().layers, skeleton(places))]
     try:
-        for change in changes(os.fsencode(container.upper), lower, "auto"):
+        for change in changes(os.fsencode(container.upper), os.fsencode(container.workdir), lower, "auto"):
             sys.stdout.buffer.write(b"%b %b\n" % (change.kind.encode(), change.path))
     except UnionError as error:
         raise Refusal(str(error), status=1) from None

@@ -94,6 +94,12 @@ def test_a_command_that_changes_nothing_makes_no_layer(builder: Builder) -> None
     assert [entry.get("empty_layer", False) for entry in history] == [False, True, True]
 
 
+def test_a_file_with_several_names_changes_by_all_of_them(builder: Builder) -> None:
+    steps = "RUN echo old > /one && mkdir /d && ln /one /d/two\nRUN chmod 600 /one\nRUN echo new > /d/two\n"
+    builder.build(builder.context(f"FROM box\n{steps}"), "-t", "linked")
+    assert builder.sh("linked", "stat -c '%a %h' /one /d/two; cat /one") == "600 2\n600 2\nnew\n"
+
+
 def test_the_root_directory_stays_as_the_image_has_it(builder: Builder) -> None:
     builder.build(builder.context("FROM box\nRUN stat -c '%a %u' / > /root-is\n"), "-t", "rooted")
     assert builder.sh("rooted", "cat /root-is; stat -c '%a %u' /home /tmp") == "755 0\n711 0\n1777 0\n"

@@ -60,9 +60,9 @@ def _upper_file(union: Union, place: At, found: Found) -> File:
     node = File(_free_number(union, source.real), real, kind_of(st))
     node.data = found.data
     node.lower_links = source.links
-    if origin is not None and st.st_nlink > 1 and union.workdir is not None:
+    if origin is not None and st.st_nlink > 1 and union.index is not None:
         index_name = origin.hex().encode()
-        indexed = _stat(At(union.workdir.index, index_name))
+        indexed = _stat(At(union.index, index_name))
         if indexed is not None and real_id(indexed) == real:
             node.index_name = index_name
             node.nlink_diff = _read_nlink_diff(union, place, st.st_nlink, node.lower_links)
@@ -91,21 +91,22 @@ def _lower_file(union: Union, name: bytes, found: Found) -> File:
         number = union.inodes.unique()
     node = File(number, real, kind_of(found.st))
     node.lower_links = found.st.st_nlink
-    if found.st.st_nlink > 1 and union.workdir is not None:
+    if found.st.st_nlink > 1 and union.index is not None:
         place = At(union.fds.fd(found.part), name)
         index_name = hard_link_name(union, place, real)
-        indexed = _stat(At(union.workdir.index, index_name))
+        indexed = _stat(At(union.index, index_name))
         if indexed is not None:
             node.real = real_id(indexed)
             node.index_name = index_name
-            place_indexed = At(union.workdir.index, index_name)
+            place_indexed = At(union.index, index_name)
             node.nlink_diff = _read_nlink_diff(union, place_indexed, indexed.st_nlink, node.lower_links)
             if union.dialect.lacks_data(place_indexed, indexed):
                 node.data = found.data or (found.part, name)
             union.inodes.add(node)
             return node
-        node.link_name = index_name
-        node.nlink_diff = -union.workdir.lost_links.get(index_name, 0)
+        if union.workdir is not None:
+            node.link_name = index_name
+            node.nlink_diff = -union.workdir.lost_links.get(index_name, 0)
     node.lower = found.part, name
     node.data = found.data
     union.inodes.add(node)

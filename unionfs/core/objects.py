@@ -28,8 +28,8 @@ def locate(union: Union, node: Node) -> At:
     if node.lower is not None:
         part, name = node.lower
         return At(union.fds.fd(part), name)
-    if node.index_name is not None and union.workdir is not None:
-        return At(union.workdir.index, node.index_name)
+    if node.index_name is not None and union.index is not None:
+        return At(union.index, node.index_name)
     if not node.names:
         raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
     parent, name = node.names[0]

@@ -20,7 +20,7 @@ from unionfs.core.origin import Origins
 from unionfs.core.override import HIDDEN
 from unionfs.core.primitives import NO_UPPER, Primitives, probe
 from unionfs.core.union import Union
-from unionfs.core.workdir import Workdir
+from unionfs.core.workdir import Workdir, open_index
 from unionfs.linux.at import At
 from unionfs.linux.clone import detached_clone
 
@@ -52,8 +52,8 @@ def _open(options: UnionOptions, opened: list[int]) -> Union:
     if options.upper is not None and options.workdir is not None:
         upper = _open_directory(options.upper, "upper layer", opened)
         layers.append(Layer(0, options.upper, upper, is_upper=True))
-    for index, path in enumerate(options.lower, 1):
-        layers.append(Layer(index, path, _open_lower(path, opened), is_bottom=index == len(options.lower)))
+    for number, path in enumerate(options.lower, 1):
+        layers.append(Layer(number, path, _open_lower(path, opened), is_bottom=number == len(options.lower)))
     prefix = b""
     if options.upper is not None and options.workdir is not None:
         work = _open_directory(options.workdir, "work directory", opened)
@@ -69,13 +69,26 @@ def _open(options: UnionOptions, opened: list[int]) -> Union:
         layers[0].xwhiteouts = primitives.whiteout == "xattr"
         opened.remove(work)
         os.close(work)
-    union = _assemble(options, layers, workdir, primitives, locks, _dialect(options, prefix))
+    index = workdir.index if workdir is not None else _open_index(options, opened)
+    union = _assemble(options, layers, workdir, index, primitives, locks, _dialect(options, prefix))
     opened += union.origins.descriptors
     try:
         whiteouts.replay(union)
     except OSError as error:
         raise _about("upper layer", layers[0].path, error) from None
     return union
+
+
+def _open_index(options: UnionOptions, opened: list[int]) -> int | None:
+    if options.lower_workdir is None:
+        return None
+    try:
+        index = open_index(options.lower_workdir)
+    except OSError as error:
+        raise _about("index of hard links in", options.lower_workdir, error) from None
+    if index is not None:
+        opened.append(index)
+    return index
 
 
 def _probe(options: UnionOptions, workdir: Workdir, prefix: bytes) -> Primitives:
@@ -96,6 +109,7 @@ def _assemble(
     options: UnionOptions,
     layers: list[Layer],
     workdir: Workdir | None,
+    index: int | None,
     primitives: Primitives,
     locks: tuple[int, ...],
     dialect: Dialect,
@@ -117,7 +131,9 @@ def _assemble(
     ids = owners.open_ids(options, layers)
     if ids is not None:
         dialect = dialect._replace(hidden=HIDDEN)
-    return Union(options, tuple(layers), dialect, fds, origins, inodes, root, name_max, workdir, primitives, ids, locks)
+    return Union(
+        options, tuple(layers), dialect, fds, origins, inodes, root, name_max, workdir, index, primitives, ids, locks
+    )
 
 
 def _name_max(root: int) -> int:

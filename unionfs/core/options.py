@@ -15,6 +15,9 @@ class UnionOptions(NamedTuple):
     """Path of the writable layer; None makes the union read-only."""
     workdir: bytes | None = None
     """An empty directory on the filesystem of `upper`, for what must appear in it at once."""
+    lower_workdir: bytes | None = None
+    """Of a read-only union: the workdir with which the uppermost of `lower` is or was an upper. Its index says what the
+    other names of lower hard links mean that were copied up."""
     dialect: Literal["auto", "overlay", "oci"] = "overlay"
     """How layers mark deletions. overlay: char 0:0 and xattrs; oci: `.wh.` files; auto: whichever is met."""
     redirect_dir: bool = True

@@ -25,6 +25,7 @@ class Union:
         "fds",
         "handles",
         "ids",
+        "index",
         "inodes",
         "layers",
         "locks",
@@ -49,6 +50,7 @@ class Union:
         root: Dir,
         name_max: int,
         workdir: Workdir | None,
+        index: int | None,
         primitives: Primitives,
         ids: Ids | None,
         locks: tuple[int, ...],
@@ -65,6 +67,8 @@ class Union:
         """Bytes in the longest name."""
         self.workdir = workdir
         """None: read-only."""
+        self.index = index
+        """Descriptor of the index of hard links: that of `workdir`, or of another's; None: nothing is in it."""
         self.primitives = primitives
         self.ids = ids
         """None: owners and modes are shown as the layers have them."""
@@ -88,7 +92,8 @@ class Union:
     def descriptors(self) -> list[int]:
         """Everything it has open before the first verb: what a process forked to serve it must keep."""
         open_dirs = [part.fd for part in self.root.parts if part.fd >= 0]
-        workdir = self.workdir.descriptors if self.workdir is not None else ()
+        index = () if self.index is None else (self.index,)
+        workdir = self.workdir.descriptors if self.workdir is not None else index
         return [*(layer.root for layer in self.layers), *self.locks, *workdir, *self.origins.descriptors, *open_dirs]
 
     def close(self) -> None:
@@ -106,6 +111,8 @@ class Union:
         self.fds.close()
         if self.workdir is not None:
             self.workdir.close()
+        elif self.index is not None:
+            os.close(self.index)
         self.origins.close()
         for fd in (*self.locks, *(layer.root for layer in self.layers)):
             os.close(fd)

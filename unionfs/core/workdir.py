@@ -19,6 +19,18 @@ _GUARDS = b"guards"
 _GUARD_BYTES = 1 << 16
 
 
+def open_index(path: bytes) -> int | None:
+    """The index of the work directory `path`, whoever uses that; None: nothing is in it. Raises OSError."""
+    try:
+        fd = os.open(path + b"/index", _OPEN_DIR)
+    except FileNotFoundError:  # it was never mounted
+        return None
+    if os.listdir(fd):
+        return fd
+    os.close(fd)
+    return None
+
+
 class Workdir:
     """Temporaries and index of one union, by descriptor."""
 

@@ -1,7 +1,8 @@
 """A layer of what a container changed, from its upper alone; and an archive of a whole tree.
 
 The same tree gives the same bytes: names in order, a directory before what is in it, whiteouts before their siblings,
-headers without anything of this machine. Nothing is read but the directories that the upper has (core.changes).
+headers without anything of this machine. Nothing is read but the directories that the upper has, and where other names
+of what it changed may be (core.changes).
 """
 
 import os
@@ -34,24 +35,34 @@ _Write = Callable[[bytes], object]
 
 
 def pack_changes(
-    upper: str, lower: Sequence[str], write: _Write, *, root: str = "", newest_ns: int | None = None
+    upper: str, workdir: str, lower: Sequence[str], write: _Write, *, root: str = "", newest_ns: int | None = None
 ) -> None:
-    """Write the layer that `upper` makes over `lower` (uppermost first), no time in it later than `newest_ns`.
+    """Write the layer that `upper`, written with `workdir`, makes over `lower` (uppermost first).
+
+    It has all names of the files that it changes. No time in it is later than `newest_ns`.
 
     With `root`, the directory that the root of `lower` is like, the root is in it if its owner, mode or xattrs differ.
     Raises UnionError, OSError.
     """
-    below = [os.fsencode(path) for path in lower]
-    found = [(change.path[1:], change.kind == "D") for change in changes(os.fsencode(upper), below, "auto")]
-    found.sort(key=_order)
+    options = _options([upper, *lower], workdir)
+    differences = changes(options.lower[0], os.fsencode(workdir), options.lower[1:], "auto")
+    found = sorted(((change.path[1:], change.kind == "D") for change in differences), key=_order)
     if root and not have_same_attributes(root, upper):
         found.insert(0, (b"", False))
-    _pack([os.fsencode(upper), *below], found, write, newest_ns)
+    _pack(options, found, write, newest_ns)
 
 
-def pack_tree(layers: Sequence[str], write: _Write) -> None:
-    """Write all that a union of `layers` (uppermost first) shows. Raises UnionError, OSError."""
-    _pack([os.fsencode(path) for path in layers], None, write)
+def pack_tree(layers: Sequence[str], write: _Write, workdir: str = "") -> None:
+    """Write all that a union of `layers` (uppermost first) shows; `workdir`: with which the uppermost was written.
+
+    Raises UnionError, OSError.
+    """
+    _pack(_options(layers, workdir), None, write)
+
+
+def _options(layers: Sequence[str], workdir: str) -> UnionOptions:
+    lower_workdir = os.fsencode(workdir) if workdir else None
+    return UnionOptions(lower=tuple(map(os.fsencode, layers)), lower_workdir=lower_workdir, dialect="auto")
 
 
 def _order(change: tuple[bytes, bool]) -> list[tuple[bool, bytes]]:
@@ -61,9 +72,9 @@ def _order(change: tuple[bytes, bool]) -> list[tuple[bool, bytes]]:
 
 
 def _pack(
-    layers: Sequence[bytes], found: Iterable[tuple[bytes, bool]] | None, write: _Write, newest_ns: int | None = None
+    options: UnionOptions, found: Iterable[tuple[bytes, bool]] | None, write: _Write, newest_ns: int | None = None
 ) -> None:
-    union = open_union(UnionOptions(lower=tuple(layers), dialect="auto"))
+    union = open_union(options)
     try:
         packer = _Packer(union, TarWriter(write), newest_ns)
         for path, is_deleted in packer.everything() if found is None else found:
@@ -78,7 +89,7 @@ class _Packer:
         self._newest_ns = newest_ns
         self._union = union
         self._archive = archive
-        self._names: dict[int, bytes] = {}
+        self._names: dict[inodes.RealId, bytes] = {}
         """Of files with several names, the one that was written."""
         self._parent: tuple[bytes, inodes.Node] = (b"", union.root)
 
@@ -129,8 +140,8 @@ class _Packer:
         if kind == DIRECTORY:
             path = path + b"/" if path else b"./"
         target = lookup.readlink(self._union, node) if kind == SYMLINK else b""
-        if kind != DIRECTORY and st.st_nlink > 1:
-            first = self._names.setdefault(node.ino, path)
+        if isinstance(node, inodes.File) and (st.st_nlink > 1 or node.index_name is not None):
+            first = self._names.setdefault(node.real, path)  # two numbers may mean it: the upper's, and the lower one's
             if first != path:
                 kind, target = LINK, first
         device = (os.major(st.st_rdev), os.minor(st.st_rdev)) if kind in (CHAR, BLOCK) else (0, 0)
