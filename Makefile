@@ -1,5 +1,5 @@
 # `make demo` and `make test` do all the set-up first; see .ci/bootstrap.
-.PHONY: help demo test fuzz features lint clean
+.PHONY: help demo test fuzz features bench lint clean
 
 EXAMPLES = 500
 
@@ -8,7 +8,7 @@ help:
 	@echo "make test      the whole test suite (PYTEST_ARGS='-k whiteout' for a part)"
 	@echo "make fuzz      random calls beside kernel overlayfs (EXAMPLES=500 rounds), many processes, every fault"
 	@echo "make features  tests of the mount without each feature of the kernel's FUSE in turn (an hour)"
-	@echo "make bench   measure beside other unions, and write docs/performance.md (BENCH_ARGS='--quick walk' for a part)"
+	@echo "make bench     measure beside other unions, and write docs/performance.md (BENCH_ARGS='--quick walk' for a part)"
 	@echo "make lint      ruff, mypy --strict, import directions"
 	@echo "make clean     remove .venv and all caches of this checkout"
 
