@@ -25,7 +25,7 @@ _CHUNK_BYTES = 1 << 18
 _OPENED = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-class _Place(NamedTuple):
+class Target(NamedTuple):
     """Where to write: a directory opener, and what the source is called there (empty: its content goes there)."""
 
     opener: copy.Opener
@@ -83,25 +83,25 @@ def _out(store: Store, name: str, path: str, target: str, *, archive: bool, foll
             opened, place = _here(target, path, is_directory)
             owner = None if archive else (os.geteuid(), os.getegid())
             try:
-                _carry(source, path, place, owner)
+                carry(source, place, owner)
             finally:
                 os.close(opened)
         finally:
             os.close(source)
 
 
-def _here(target: str, path: str, is_directory: bool) -> tuple[int, _Place]:
+def _here(target: str, path: str, is_directory: bool) -> tuple[int, Target]:
     """The directory of this machine to write to, which is open, and the name in it."""
     if os.path.isdir(target):
         opened = os.open(target, _OPENED)
-        return opened, _Place(copy.below(opened), b"" if path.endswith("/.") else _name(path))
+        return opened, Target(copy.below(opened), b"" if path.endswith("/.") else _name(path))
     if target.endswith("/") and not is_directory:
         raise Refusal(f"no such directory: {target}", status=1)
     above, name = os.path.split(target.rstrip("/"))
     if is_directory and os.path.lexists(target):
         raise Refusal(f"cannot copy a directory over the file {target}", status=1)
     opened = os.open(above or ".", _OPENED)
-    return opened, _Place(copy.below(opened), os.fsencode(name))
+    return opened, Target(copy.below(opened), os.fsencode(name))
 
 
 def _in(store: Store, path: str, name: str, target: str, *, archive: bool, follow: bool) -> None:
@@ -115,19 +115,19 @@ def _in(store: Store, path: str, name: str, target: str, *, archive: bool, follo
         source = os.open(path, flags)
         try:
             place = _there(root, path, target, stat.S_ISDIR(os.fstat(source).st_mode))
-            _carry(source, path, place, None if archive else (0, 0))
+            carry(source, place, None if archive else (0, 0))
         finally:
             os.close(source)
 
 
-def _there(root: int, path: str, target: str, is_directory: bool) -> _Place:
+def _there(root: int, path: str, target: str, is_directory: bool) -> Target:
     """The same in a container."""
     if _is_directory(root, target):
-        return _Place(copy.inside(root, _clean(target)), b"" if path.endswith("/.") else _name(path))
+        return Target(copy.inside(root, _clean(target)), b"" if path.endswith("/.") else _name(path))
     above, last = os.path.split(target.rstrip("/"))
     if not _is_directory(root, above) or (target.endswith("/") and not is_directory):
         raise Refusal(f"no such directory in the container: {above if above else target}", status=1)
-    return _Place(copy.inside(root, _clean(above)), os.fsencode(last))
+    return Target(copy.inside(root, _clean(above)), os.fsencode(last))
 
 
 def _is_directory(root: int, path: str) -> bool:
@@ -141,8 +141,11 @@ def _is_directory(root: int, path: str) -> bool:
         os.close(fd)
 
 
-def _carry(source: int, path: str, place: _Place, owner: tuple[int, int] | None) -> None:
-    """Pack in a thread, unpack here: nothing is held but what a pipe holds."""
+def carry(source: int, place: Target, owner: tuple[int, int] | None) -> None:
+    """Copy what `source` is, with all below it; `owner`: of all that is made, None: as it is.
+
+    Pack in a thread, unpack here: nothing is held but what a pipe holds.
+    """
     reading, writing = os.pipe()
     errors: list[Exception] = []
     top = b"top"

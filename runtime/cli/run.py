@@ -176,12 +176,28 @@ def _of_image(options: Parsed, store: Store, wanted: Config) -> tuple[Container,
             workdir=options.one("workdir") or _absolute(image.workdir),
             stop_signal=wanted.stop_signal or image.stop_signal,
             labels={**image.labels, **wanted.labels},
-            directories=image.volumes,
+            image_volumes=image.volumes,
+            volumes=[*wanted.volumes, *_of_their_own(image.volumes, wanted)],
             ports=image.ports,
         )
         container, config, lock = _create(store, wanted, image.layers, root=image.root)
         container.write_config(config)  # from here on the store knows that its layers are in use
+    if os.geteuid() == 0 and any(volume.name for volume in config.volumes):  # nobody else may look in from outside
+        from runtime.cli.filling import fill
+
+        fill(container, config, lock)
     return container, config, lock
+
+
+def _of_their_own(paths: list[str], wanted: Config) -> list[Volume]:
+    """Volumes without a name, for those paths of an image where nothing else is to be mounted.
+
+    Only root's are filled from the image, so an ordinary user's containers keep those paths in themselves.
+    """
+    if os.geteuid() != 0:
+        return []
+    taken = {"/", *(volume.target for volume in wanted.volumes), *(tmpfs.target for tmpfs in wanted.tmpfs)}
+    return [Volume("", path, False) for path in paths if path not in taken]
 
 
 def _absolute(workdir: str) -> str:

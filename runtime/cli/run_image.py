@@ -1,5 +1,6 @@
 """What `pyunion run IMAGE` takes from the image: its layers, and what its configuration says of the command."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, NamedTuple, cast
@@ -68,10 +69,14 @@ def _from(image: Image, name: str, layers: list[str], options: Parsed, command: 
         workdir=config.get("WorkingDir") or "",
         stop_signal=config.get("StopSignal") or "",
         labels=dict(config.get("Labels") or {}),
-        volumes=sorted(path for path in config.get("Volumes") or () if path.startswith("/")),
+        volumes=sorted({_normal(path) for path in config.get("Volumes") or () if path.startswith("/")}),
         ports=sorted(config.get("ExposedPorts") or ()),
         root="",
     )
+
+
+def _normal(path: str) -> str:
+    return "/" + os.path.normpath(path).lstrip("/")
 
 
 def _get(store: ImageStore, name: str, options: Parsed) -> Image:

@@ -13,6 +13,8 @@ class Volume(NamedTuple):
     """Which mounts made later on either side the other one sees: as mount(8) has it."""
     name: str = ""
     """If it is a named volume."""
+    copies: bool = True
+    """Whether a volume that is empty gets what the image has in its place."""
 
 
 class Tmpfs(NamedTuple):
@@ -53,8 +55,8 @@ class Config(NamedTuple):
     tmpfs: list[Tmpfs]
     image_id: str = ""
     """Digest of the configuration of the image it was made from, if it was."""
-    directories: list[str] = []
-    """Made inside if they are missing: volumes of the image, which are kept in the container itself."""
+    image_volumes: list[str] = []
+    """Paths that the image says are volumes; made inside if they are missing."""
     stop_signal: str = ""
     labels: dict[str, str] = {}
     ports: list[str] = []

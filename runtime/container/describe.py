@@ -135,7 +135,7 @@ def _config(config: Config) -> dict[str, Any]:
         "Cmd": config.args[config.entrypoint :],
         "Entrypoint": config.args[: config.entrypoint] or None,
         "Image": config.image,
-        "Volumes": {path: {} for path in config.directories} or None,
+        "Volumes": {path: {} for path in config.image_volumes} or None,
         "WorkingDir": config.workdir,
         "Labels": config.labels,
         "StopSignal": config.stop_signal,

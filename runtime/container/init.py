@@ -115,7 +115,7 @@ def _start(job: Job) -> int:
         user = userns.as_possible(job.maps, user)
     for fd in {*job.stdio} - {-1}:
         os.fchown(fd, user.uid, -1)  # /dev/stdout and the like can be opened by their owner only
-    for path in (*config.directories, config.workdir):
+    for path in (*config.image_volumes, config.workdir):
         os.close(open_target(root, os.fsencode(path), "directory"))
     if terminal is not None:
         rootfs.attach_console(root, terminal.number)

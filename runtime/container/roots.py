@@ -31,6 +31,17 @@ def open_root(store: Store, container: Container) -> Iterator[int]:
             os.close(root)
         return
     lock = store.take(container)
+    try:
+        with mounted(container, lock) as root:
+            yield root
+    finally:
+        container.release()
+        os.close(lock)
+
+
+@contextmanager
+def mounted(container: Container, lock: int) -> Iterator[int]:
+    """The root directory of one that doesn't run, and whose lock we hold. Raises Refusal."""
     root, child = _mount(container, lock)
     try:
         yield root
@@ -38,8 +49,6 @@ def open_root(store: Store, container: Container) -> Iterator[int]:
         os.close(root)  # unmounts, which ends the driver
         with suppress(ChildProcessError):
             os.waitpid(child, 0)
-        container.release()
-        os.close(lock)
 
 
 def _of_running(container: Container) -> int:

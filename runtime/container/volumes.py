@@ -5,7 +5,7 @@ import os
 from runtime.container.config import Tmpfs, Volume
 from runtime.errors import UsageError
 
-_IGNORED = ("rw", "z", "Z", "nocopy", "")  # what a volume is in any case; z, Z: labels of SELinux
+_IGNORED = ("rw", "z", "Z", "")  # what a volume is in any case; z, Z: labels of SELinux
 _PROPAGATIONS = ("private", "rprivate", "slave", "rslave", "shared", "rshared")
 _TMPFS_FLAGS = {"ro": ("ro", True), "rw": ("ro", False)} | {
     name: (no_name, name == no_name)
@@ -33,9 +33,11 @@ def parse_volume(text: str) -> Volume:
     for flag in flags:
         if flag in _PROPAGATIONS:
             propagation = flag
-        elif flag != "ro" and flag not in _IGNORED:
+        elif flag not in ("ro", "nocopy", *_IGNORED):
             raise UsageError(f"invalid volume {text!r}: unknown option {flag!r}")
-    return Volume(_source(source, text), _target(target, text), "ro" in flags, propagation)
+    return Volume(
+        _source(source, text), _target(target, text), "ro" in flags, propagation, copies="nocopy" not in flags
+    )
 
 
 def parse_mount(text: str) -> Volume | Tmpfs:
@@ -62,7 +64,8 @@ def parse_mount(text: str) -> Volume | Tmpfs:
     propagation = given.get("bind-propagation", "rprivate")
     if propagation not in _PROPAGATIONS:
         raise UsageError(f"invalid mount {text!r}: unknown propagation {propagation!r}")
-    return Volume(_source(source, text), target, read_only, propagation)
+    copies = given.get("volume-nocopy", "false") not in ("true", "1")
+    return Volume(_source(source, text), target, read_only, propagation, copies=copies)
 
 
 def _source(source: str, text: str) -> str:
