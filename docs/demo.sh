@@ -15,9 +15,9 @@ count_processes() { set -- /proc/[0-9]*; echo $#; }
 before=$(cksum $files)
 
 say "This machine is $(uname -n); it runs $(count_processes) processes in $(readlink /proc/self/ns/pid)."
-say "$ pyunion run --host --name $name --hostname paradise sh -c '…'"
+say "$ pyunion run --host --network none --name $name --hostname paradise sh -c '…'"
 # shellcheck disable=SC2016
-"$pyunion" run --host --name "$name" --hostname paradise sh -ec '
+"$pyunion" run --host --network none --name "$name" --hostname paradise sh -ec '
     set -- /proc/[0-9]*
     echo "  hostname        $(uname -n)"
     echo "  root            $(while read -r device place type rest; do
