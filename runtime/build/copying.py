@@ -13,15 +13,11 @@ from typing import NamedTuple
 
 from runtime.build.errors import BuildError
 from runtime.build.trees import Place, Tree
-from runtime.image.tar.members import BLOCK, CHAR, DIRECTORY, FIFO, FILE, LINK, SYMLINK, Member
+from runtime.image.tar.members import BLOCK, CHAR, DIRECTORY, FILE, KINDS, LINK, SYMLINK, Member
 from runtime.image.tar.writer import TarWriter
 from unionfs.core import inodes
 from unionfs.core.dialect import WH_PREFIX
 
-_KINDS = {
-    stat.S_IFREG: FILE, stat.S_IFLNK: SYMLINK, stat.S_IFCHR: CHAR, stat.S_IFBLK: BLOCK, stat.S_IFDIR: DIRECTORY,
-    stat.S_IFIFO: FIFO,
-}  # fmt: skip
 _CHUNK_BYTES = 1 << 20
 _KEPT_XATTRS = (b"user.", b"security.capability")
 
@@ -121,7 +117,7 @@ def _walk(tree: Tree, top: Place, attributes: Attributes, excluded: Callable[[by
 
 def _item(tree: Tree, node: inodes.Node, path: bytes, attributes: Attributes) -> Item | None:
     st = tree.stat(node)
-    kind = _KINDS.get(stat.S_IFMT(st.st_mode))
+    kind = KINDS.get(stat.S_IFMT(st.st_mode))
     if kind is None:
         return None  # a socket: who listened is gone
     if path.rpartition(b"/")[2].startswith(WH_PREFIX):

@@ -12,18 +12,13 @@ from collections.abc import Callable, Iterator
 
 from runtime.container.inroot import open_target
 from runtime.errors import Refusal
-from runtime.image.tar.members import BLOCK, CHAR, DIRECTORY, FIFO, FILE, LINK, SYMLINK, Member
+from runtime.image.tar.members import BLOCK, CHAR, DIRECTORY, FILE, FORMATS, KINDS, LINK, SYMLINK, Member
 from runtime.image.tar.names import place_of
 from runtime.image.tar.reader import TarReader
 from runtime.image.tar.writer import TarWriter
 from unionfs.linux.at import At
 from unionfs.linux.fsops import RESOLVE_BENEATH, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2
 
-_KINDS = {
-    stat.S_IFREG: FILE, stat.S_IFLNK: SYMLINK, stat.S_IFCHR: CHAR, stat.S_IFBLK: BLOCK, stat.S_IFDIR: DIRECTORY,
-    stat.S_IFIFO: FIFO,
-}  # fmt: skip
-_FORMATS = {kind: fmt for fmt, kind in _KINDS.items()}
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK_BYTES = 1 << 18
@@ -113,7 +108,7 @@ class _Packer:
 
     def add(self, place: At, name: bytes) -> None:
         st = place.stat()
-        kind = _KINDS.get(stat.S_IFMT(st.st_mode))
+        kind = KINDS.get(stat.S_IFMT(st.st_mode))
         if kind is None:
             return  # a socket: who listens isn't there
         if kind == FILE:
@@ -256,7 +251,7 @@ class _Unpacker:
             os.symlink(member.target, name, dir_fd=directory)
             os.chown(name, *self._owner_of(member), dir_fd=directory, follow_symlinks=False)
         else:
-            os.mknod(name, _FORMATS[member.kind] | member.mode, os.makedev(*member.device), dir_fd=directory)
+            os.mknod(name, FORMATS[member.kind] | member.mode, os.makedev(*member.device), dir_fd=directory)
             os.chown(name, *self._owner_of(member), dir_fd=directory, follow_symlinks=False)
         times = (member.mtime_ns, member.mtime_ns)
         os.utime(name, ns=times, dir_fd=directory, follow_symlinks=False)

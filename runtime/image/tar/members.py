@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import stat
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -9,6 +10,12 @@ from runtime.image.errors import Corrupt
 from runtime.image.tar.acl import from_text
 
 FILE, LINK, SYMLINK, CHAR, BLOCK, DIRECTORY, FIFO = b"0", b"1", b"2", b"3", b"4", b"5", b"6"
+KINDS = {
+    stat.S_IFREG: FILE, stat.S_IFLNK: SYMLINK, stat.S_IFCHR: CHAR, stat.S_IFBLK: BLOCK, stat.S_IFDIR: DIRECTORY,
+    stat.S_IFIFO: FIFO,
+}  # fmt: skip
+"""What an object of that format (S_IFMT of its mode) is; a socket is nothing that an archive can hold."""
+FORMATS = {kind: fmt for fmt, kind in KINDS.items()}
 
 _XATTR = b"SCHILY.xattr."
 _LIBARCHIVE = b"LIBARCHIVE.xattr."

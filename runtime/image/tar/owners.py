@@ -5,12 +5,11 @@ import os
 import stat
 from typing import Protocol
 
-from runtime.image.tar.members import BLOCK, CHAR, FIFO, Member
+from runtime.image.tar.members import BLOCK, CHAR, FIFO, FORMATS, Member
 from unionfs.core import override
 from unionfs.core.dialect import TRUSTED, USER
 from unionfs.linux.at import At
 
-_KINDS = {CHAR: stat.S_IFCHR, BLOCK: stat.S_IFBLK, FIFO: stat.S_IFIFO}
 _WORDS = {CHAR: b"char", BLOCK: b"block"}
 
 
@@ -53,7 +52,7 @@ class RealOwners:
         os.chown(name, member.uid, member.gid, dir_fd=directory, follow_symlinks=False)
 
     def make_node(self, directory: int, name: bytes, member: Member) -> None:
-        os.mknod(name, _KINDS[member.kind] | 0o600, os.makedev(*member.device), dir_fd=directory)
+        os.mknod(name, FORMATS[member.kind] | 0o600, os.makedev(*member.device), dir_fd=directory)
         os.chown(name, member.uid, member.gid, dir_fd=directory, follow_symlinks=False)
         os.chmod(name, member.mode, dir_fd=directory)
 

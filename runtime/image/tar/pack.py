@@ -9,7 +9,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from runtime.image.tar.members import BLOCK, CHAR, DIRECTORY, FIFO, FILE, LINK, SYMLINK, Member
+from runtime.image.tar.members import BLOCK, CHAR, DIRECTORY, FILE, KINDS, LINK, SYMLINK, Member
 from runtime.image.tar.writer import TarWriter
 from runtime.trees import have_same_attributes
 from unionfs.core import inodes, tree
@@ -22,10 +22,6 @@ from unionfs.core.options import UnionOptions
 from unionfs.core.union import Union
 from unionfs.core.work import run_inline
 
-_KINDS = {
-    stat.S_IFREG: FILE, stat.S_IFLNK: SYMLINK, stat.S_IFCHR: CHAR, stat.S_IFBLK: BLOCK, stat.S_IFDIR: DIRECTORY,
-    stat.S_IFIFO: FIFO,
-}  # fmt: skip
 _CHUNK_BYTES = 1 << 20
 _ROOT = Caller(0, 0)
 OF_THIS_MACHINE = (b"security.selinux", b"security.ima", b"security.evm")
@@ -120,7 +116,7 @@ class _Packer:
             return
         node = self._find(path)
         _, st = lookup.getattr(self._union, node)
-        if stat.S_IFMT(st.st_mode) not in _KINDS:
+        if stat.S_IFMT(st.st_mode) not in KINDS:
             return  # a socket: who listened is gone
         member = self._member(node, path, st)
         if member.kind != FILE or not member.size:
@@ -136,7 +132,7 @@ class _Packer:
         self._archive.close()
 
     def _member(self, node: inodes.Node, path: bytes, st: StatLike) -> Member:
-        kind = _KINDS[stat.S_IFMT(st.st_mode)]
+        kind = KINDS[stat.S_IFMT(st.st_mode)]
         if kind == DIRECTORY:
             path = path + b"/" if path else b"./"
         target = lookup.readlink(self._union, node) if kind == SYMLINK else b""
