@@ -12,10 +12,9 @@ from typing import Any
 
 from runtime.container.config import Volume
 from runtime.errors import Refusal, UsageError
+from runtime.names import RULE, is_name
 from runtime.places import Places
 from runtime.trees import remove_tree
-
-_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 
 
 class NamedVolumes:
@@ -27,9 +26,8 @@ class NamedVolumes:
     def create(self, name: str, labels: dict[str, str], container: str = "") -> str:
         """The name of a volume that is there now; without a name, of a new one, for a container. Raises UsageError."""
         name = name or os.urandom(32).hex()
-        if not set(name) <= _NAME or not name[0].isalnum():
-            allowed = "letters, digits and, after the first, any of '_.-'"
-            raise UsageError(f"invalid volume name {name!r}: {allowed} make one")
+        if not is_name(name):
+            raise UsageError(f"invalid volume name {name!r}: {RULE}")
         place = f"{self._directory}/{name}"
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
         with suppress(FileExistsError):

@@ -17,13 +17,13 @@ from ipaddress import ip_network
 from typing import Any, NamedTuple
 
 from runtime.errors import Refusal
+from runtime.names import RULE, is_name
 from runtime.network.links import Subnet
 from runtime.places import Places
 
 DEFAULT = "bridge"
 BUILT_IN = ("bridge", "host", "none")
 SHORT_ID = 12
-_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 
 
 class Pool(NamedTuple):
@@ -147,8 +147,8 @@ class Networks:
 
 def make(name: str, pools: list[Pool], **rest: Any) -> Network:
     """A network that isn't kept yet; `rest`: internal, labels, options, interface. Raises Refusal on a bad name."""
-    if not name or not set(name) <= _NAME or name[0] in "_.-":
-        raise Refusal(f"invalid network name {name!r}: letters, digits and, after the first, any of '_.-' make one", 1)
+    if not is_name(name):
+        raise Refusal(f"invalid network name {name!r}: {RULE}", 1)
     identity = os.urandom(32).hex()
     values: dict[str, Any] = {"internal": False, "labels": {}, "options": {}, **rest}
     values["interface"] = values.get("interface") or f"pu-{identity[:SHORT_ID]}"

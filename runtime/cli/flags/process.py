@@ -6,6 +6,7 @@ from typing import Any
 
 from runtime.cli.options import Option, Parsed
 from runtime.errors import Refusal, UsageError
+from runtime.names import RULE, is_name
 
 COMMAND = (
     Option("env", "set an environment variable; KEY alone takes it from here", "e", "KEY[=VALUE]"),
@@ -40,7 +41,6 @@ OPTIONS = (
     Option("stop-timeout", "seconds that `stop` waits before it kills; -1: for ever (default: 10)", "", "SECONDS"),
     Option("ulimit", "limit of the command's processes", "", "NAME=SOFT[:HARD]"),
 )
-_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 _MOST_HOSTNAME = 64
 _UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
@@ -105,8 +105,8 @@ def environment(texts: list[str]) -> list[str]:
 
 def word(option: str, text: str) -> str:
     """A name. Raises UsageError."""
-    if text and (not set(text) <= _NAME or text[0] in "_.-"):
-        raise UsageError(f"invalid --{option} {text!r}: letters, digits and, after the first, any of '_.-' make one")
+    if text and not is_name(text):
+        raise UsageError(f"invalid --{option} {text!r}: {RULE}")
     return text
 
 
