@@ -3,6 +3,8 @@
 import os
 from typing import NamedTuple
 
+from runtime.container.limits import Limits
+
 
 class Setting(NamedTuple):
     """One write."""
@@ -46,3 +48,15 @@ def write(path: str, text: str) -> None:
         os.write(fd, text.encode())
     finally:
         os.close(fd)
+
+
+def of_both(limits: Limits) -> list[Setting]:
+    """What is written to the same files of either version."""
+    found = []
+    if limits.cpuset_cpus:
+        found.append(Setting("cpuset-cpus", "cpuset", "cpuset.cpus", limits.cpuset_cpus))
+    if limits.cpuset_mems:
+        found.append(Setting("cpuset-mems", "cpuset", "cpuset.mems", limits.cpuset_mems))
+    pids = limits.pids_limit or DEFAULT_PIDS
+    found.append(Setting("pids-limit", "pids", "pids.max", number_or_max(pids), not limits.pids_limit))
+    return found

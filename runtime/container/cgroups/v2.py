@@ -6,7 +6,7 @@ import select
 from collections.abc import Iterable
 
 from runtime.container.cgroups.device_program import program
-from runtime.container.cgroups.setting import DEFAULT_PIDS, SWAP_FACTOR, Setting, number_or_max, read, read_keys, write
+from runtime.container.cgroups.setting import SWAP_FACTOR, Setting, number_or_max, of_both, read, read_keys, write
 from runtime.container.cgroups.usage import Usage
 from runtime.container.devices import DeviceRule
 from runtime.container.limits import DeviceLimit, Limits
@@ -39,12 +39,7 @@ def settings(limits: Limits) -> list[Setting]:
         found.append(Setting("cpus", "cpu", "cpu.max", f"{quota} {limits.cpu_period_us or _PERIOD_US}"))
     if limits.cpu_shares:
         found.append(Setting("cpu-shares", "cpu", "cpu.weight", str(weight_of_shares(limits.cpu_shares))))
-    if limits.cpuset_cpus:
-        found.append(Setting("cpuset-cpus", "cpuset", "cpuset.cpus", limits.cpuset_cpus))
-    if limits.cpuset_mems:
-        found.append(Setting("cpuset-mems", "cpuset", "cpuset.mems", limits.cpuset_mems))
-    pids = limits.pids_limit or DEFAULT_PIDS
-    found.append(Setting("pids-limit", "pids", "pids.max", number_or_max(pids), not limits.pids_limit))
+    found += of_both(limits)
     if limits.blkio_weight:
         found.append(Setting("blkio-weight", "io", "io.weight", f"default {_io_weight(limits.blkio_weight)}"))
     return found + [_of_device(device) for device in limits.devices]
