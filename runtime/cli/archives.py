@@ -13,6 +13,7 @@ from runtime.container.config import Config
 from runtime.container.describe import describe_container, status_of
 from runtime.container.record import Container
 from runtime.container.store import Store, skeleton
+from runtime.drafts import beside
 from runtime.errors import Refusal, UsageError, named
 from runtime.image.errors import ImageError, Missing
 from runtime.image.reference import parse_reference
@@ -210,7 +211,7 @@ def open_output(path: str) -> Iterator[Callable[[bytes], object]]:
         with named(path), open(path, "wb") as file:
             yield file.write
         return
-    draft = f"{path}.{os.getpid()}.new"
+    draft = beside(path)
     try:
         with named(path), open(draft, "xb") as file:
             yield file.write

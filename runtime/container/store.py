@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from runtime.container.record import SHORT_ID, Container, bury, named, names_in
+from runtime.drafts import beside
 from runtime.errors import Refusal
 from runtime.places import Places
 from runtime.trees import remove_tree
@@ -136,8 +137,7 @@ class Store:
         path = skeleton(self.places)
         if os.path.isdir(path):
             return
-        draft = f"{path}.{os.getpid()}"
-        remove_tree(draft)
+        draft = beside(path)
         for name in _SKELETON_DIRECTORIES:
             os.makedirs(f"{draft}/{name}")
             os.chmod(f"{draft}/{name}", 0o755)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,16 @@ def test_a_filter_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert kept.stat().st_mode & 0o777 == 0o600
     monkeypatch.setattr("unionfs.linux.libseccomp._LIBRARY", "libabsent.so")
     assert seccomp.filter_for("", capabilities.DEFAULT, str(tmp_path)) == first
+
+
+def test_containers_that_are_the_first_at_the_same_time_do_not_disturb_one_another(tmp_path: Path) -> None:
+    # threads have one pid, as the first processes of containers have: each is number 1 of its own namespace
+    text = json.dumps({"defaultAction": "SCMP_ACT_ALLOW"})
+    with ThreadPoolExecutor(8) as together:
+        for directory in (tmp_path / str(number) for number in range(50)):
+            made = list(together.map(lambda _, at=str(directory): seccomp.filter_for(text, 0, at), range(8)))
+            assert len(set(made)) == 1
+            assert len(list(directory.iterdir())) == 1
 
 
 def test_another_profile_capability_or_library_means_another_filter(tmp_path: Path) -> None:

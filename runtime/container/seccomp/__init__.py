@@ -7,6 +7,7 @@ made lies in a file that is named for all it was made from, so that a container'
 import os
 from typing import NamedTuple
 
+from runtime.drafts import beside
 from runtime.errors import Refusal, describe
 
 _DEFAULT_PROFILE = os.path.join(os.path.dirname(__file__), "default.json")
@@ -82,8 +83,8 @@ def _compile(profile: str, capabilities: int) -> tuple[Filter, str]:
 def _keep(path: str, compiled: Filter, library: str) -> Filter:
     """Put the file in its place at once: who reads it sees all or nothing."""
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    draft = f"{path}.{os.getpid()}"
-    with open(draft, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+    draft = beside(path)
+    with open(draft, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         file.write(f"{compiled.flags} {os.stat(library).st_mtime_ns} {library}\n".encode() + compiled.program)
     os.rename(draft, path)
     return compiled

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
+from runtime.drafts import beside
 from runtime.image.digest import Digest, parse_digest
 from runtime.image.errors import Corrupt
 
@@ -31,10 +32,11 @@ class Cache:
 
     def put(self, key: str, value: dict[str, Any]) -> None:
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
-        draft = f"{self._directory}/{key}.{os.getpid()}"
-        with open(draft, "w", encoding="utf-8") as file:
+        path = f"{self._directory}/{key}"
+        draft = beside(path)
+        with open(draft, "x", encoding="utf-8") as file:
             json.dump(value, file)
-        os.rename(draft, f"{self._directory}/{key}")
+        os.rename(draft, path)
 
     def layers(self) -> Iterator[tuple[Digest, Digest]]:
         """Digest and diff id of each layer that an entry has."""
