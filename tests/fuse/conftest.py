@@ -63,6 +63,9 @@ def binding(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     return str(request.param)
 
 
+direct_only = pytest.mark.parametrize("binding", ["direct"], indirect=True)
+"""For what pyfuse3 can't carry, by nature."""
+
 MakeUnion = Callable[..., Union]
 
 

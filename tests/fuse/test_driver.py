@@ -123,15 +123,16 @@ def test_a_lazy_unmount_ends_it_with_the_last_user(make_union: MakeUnion) -> Non
     assert (union.upper / "file").read_text() == "later"
 
 
-def test_an_aborted_connection_ends_it(make_union: MakeUnion) -> None:
+def test_an_aborted_connection_ends_it(make_union: MakeUnion, tmp_path: Path) -> None:
     union = make_union(fill)
-    control = Path("/sys/fs/fuse/connections")
-    if not any(control.iterdir()):
-        subprocess.run(["mount", "-t", "fusectl", "fusectl", str(control)], check=False)
-    abort = control / str(os.minor(os.stat(union.top).st_dev)) / "abort"
-    if not abort.exists():
+    control = tmp_path / "connections"
+    control.mkdir()
+    if subprocess.run(["mount", "-t", "fusectl", "fusectl", str(control)], check=False).returncode:
         needs.missing("fusectl")
-    abort.write_text("1")
+    try:
+        (control / str(os.minor(os.stat(union.top).st_dev)) / "abort").write_text("1")
+    finally:
+        subprocess.run(["umount", str(control)], check=True)
     assert ended(union) == 0
     subprocess.run(["umount", str(union.top)], check=False)
 

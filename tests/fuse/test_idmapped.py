@@ -11,27 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuse.conftest import MakeUnion, as_user
+from tests.fuse.conftest import MakeUnion, as_user, direct_only
 from tests.support import needs
 from unionfs.linux import mounts
 
-pytestmark = needs.root
+pytestmark = [needs.root, direct_only]  # pyfuse3 can't allow it
 
 FIRST = 100_000
 """What id 0 of the union is shown as on the mapped mount."""
 LIBC = ctypes.CDLL(None, use_errno=True)
 NR_MOUNT_SETATTR, AT_EMPTY_PATH, MOUNT_ATTR_IDMAP = 442, 0x1000, 0x100000
-
-
-@pytest.fixture
-def binding() -> str:
-    """pyfuse3 can't allow it."""
-    return "direct"
-
-
-@pytest.fixture(autouse=True)
-def direct(monkeypatch: pytest.MonkeyPatch, binding: str) -> None:
-    monkeypatch.setenv("PYUNION_TEST_BINDING", binding)
 
 
 @contextmanager

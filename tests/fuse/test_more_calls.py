@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuse.conftest import MakeUnion, as_user
+from tests.fuse.conftest import MakeUnion, as_user, direct_only
 from tests.support import needs
 from unionfs.linux import fsops
 
-pytestmark = needs.root
+pytestmark = [needs.root, direct_only]  # pyfuse3 has no such requests
 
 BLOCK = 4096
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -23,17 +23,6 @@ FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_COLLAPSE_RANGE, FALLOC_FL_Z
 FS_IOC_GETFLAGS, FS_IOC_SETFLAGS = 0x80086601, 0x40086602
 FS_IOC_FSGETXATTR, FS_IOC_FSSETXATTR = 0x801C581F, 0x401C5820
 FS_APPEND_FL, FS_NODUMP_FL = 0x20, 0x40
-
-
-@pytest.fixture
-def binding() -> str:
-    """The other has no such requests."""
-    return "direct"
-
-
-@pytest.fixture(autouse=True)
-def direct(monkeypatch: pytest.MonkeyPatch, binding: str) -> None:
-    monkeypatch.setenv("PYUNION_TEST_BINDING", binding)
 
 
 def fill(lower: Path) -> None:

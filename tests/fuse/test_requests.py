@@ -11,31 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuse.conftest import MakeUnion, as_user
+from tests.fuse.conftest import MakeUnion, as_user, direct_only
 from tests.support import needs
 from tests.support.chroot import run_inside
 from tests.support.image import Image
 from tests.support.mounts import PYUNIONFS, MountFactory
 from unionfs.fuse.direct import statistics
 
-pytestmark = needs.root
+pytestmark = [needs.root, direct_only]  # pyfuse3 doesn't count
 
 SETTLE_S = 0.03
 TIMES = 6
 FEW = pytest.mark.uses("DO_READDIRPLUS", "CACHE_SYMLINKS", "NO_OPENDIR_SUPPORT", "EXPLICIT_INVAL_DATA", "STATX")
 OPENED = {"open", "release"}
 """What each open of a file costs: of one that the kernel reads itself, as of any other."""
-
-
-@pytest.fixture
-def binding() -> str:
-    """The other doesn't count."""
-    return "direct"
-
-
-@pytest.fixture(autouse=True)
-def direct(monkeypatch: pytest.MonkeyPatch, binding: str) -> None:
-    monkeypatch.setenv("PYUNION_TEST_BINDING", binding)
 
 
 @contextmanager
