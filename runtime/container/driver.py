@@ -94,6 +94,7 @@ def _serve_or_report(job: DriverJob) -> int:
 def _serve(job: DriverJob) -> None:
     gc.disable()  # nothing that is imported becomes garbage: 5 ms
     from unionfs.core import opening  # noqa: F401  which open_root() needs
+    from unionfs.fuse.direct import server  # noqa: F401  which serve() needs
     from unionfs.fuse.serve import serve
 
     gc.freeze()
