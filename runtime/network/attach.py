@@ -12,7 +12,7 @@ interfaces dies with the namespace; a bridge and its rules go with the last cont
 import os
 
 from runtime.errors import Refusal, describe
-from runtime.network import bridge, conntrack, firewall, helper, leases, members, namespace, ports, userland
+from runtime.network import bridge, conntrack, firewall, forwarding, helper, leases, members, namespace, ports, userland
 from runtime.network.files import RESOLVER, Files, Resolution, make_hosts, make_resolv_conf, reachable, resolution
 from runtime.network.members import Endpoint, Member
 from runtime.network.netlink import Netlink
@@ -114,11 +114,13 @@ def detach(places: Places, identity: str) -> None:
 
 
 def _apply_rules(store: Networks, lock: int) -> set[str]:
-    """Make the rules say what the records say: the ids of the networks that have members."""
+    """Make the rules say what the records say, and packets be forwarded: the ids of the networks that have members."""
     everyone = [member for _, member in members.everybody(store.places)]
     used = {endpoint.network_id for member in everyone for endpoint in member.endpoints}
     in_use = [network for network in store.all() if network.id in used]
     firewall.apply(store.places, firewall.table_of(leases.default_network(store)), in_use, everyone, lock)
+    leading_out = [network for network in in_use if not network.internal]
+    forwarding.apply(store.places.root, {subnet.version for network in leading_out for subnet in network.subnets()})
     return used
 
 

@@ -16,16 +16,13 @@ def bring_up(store: Networks, netlink: Netlink, network: Network) -> None:
     for subnet in network.subnets():
         pools.refuse_overlap(subnet, in_use)
     links.add_bridge(netlink, network.interface, _mac_of(network), network.mtu)
-    versions = {subnet.version for subnet in network.subnets()}
     namespace.ignore_routers(network.interface)
-    if 6 not in versions:
+    if not any(subnet.version == 6 for subnet in network.subnets()):
         namespace.refuse_ipv6(network.interface)
     for pool in network.pools:
         prefix = pool.subnet.partition("/")[2]
         links.add_address(netlink, network.interface, ip_interface(f"{pool.gateway}/{prefix}"))
     links.bring_up(netlink, network.interface)
-    for version in versions if not network.internal else ():
-        namespace.forward_packets(version)
 
 
 def _mac_of(network: Network) -> str:

@@ -79,25 +79,6 @@ def _read(path: str) -> str:
     return ""
 
 
-def others_that_drop() -> list[str]:
-    """Chains of other tables that drop what is forwarded unless a rule accepts it: FAMILY TABLE CHAIN of each.
-
-    No rule of ours outweighs them: a packet must be accepted in every table. Only root sees them.
-    """
-    nft = programs.find("nft")
-    status, output, _ = programs.run([nft, "-j", "list", "chains"]) if nft else (1, "", "")
-    if status:
-        return []
-    import json
-
-    chains = [one["chain"] for one in json.loads(output)["nftables"] if "chain" in one]
-    return [
-        f"{chain['family']} {chain['table']} {chain['name']}"
-        for chain in chains
-        if chain.get("hook") == "forward" and chain.get("policy") == "drop"
-    ]
-
-
 def _first_line(text: str) -> str:
     return next(iter(text.splitlines()), "")
 

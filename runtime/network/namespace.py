@@ -55,19 +55,6 @@ def ignore_routers(interface: str) -> None:
     set_parameter(f"{_IPV6}/conf/{interface}/accept_ra", "0")
 
 
-def forward_packets(version: int) -> None:
-    """Make this machine a router, as bridges need it; it stays one. IPv6: it goes on hearing its own routers."""
-    if version == 4:
-        set_parameter("/proc/sys/net/ipv4/ip_forward", "1")
-        return
-    if parameter(f"{_IPV6}/conf/all/forwarding") == "1":
-        return
-    for interface in os.listdir(f"{_IPV6}/conf"):
-        if parameter(f"{_IPV6}/conf/{interface}/accept_ra") == "1":
-            set_parameter(f"{_IPV6}/conf/{interface}/accept_ra", "2")
-    set_parameter(f"{_IPV6}/conf/all/forwarding", "1")
-
-
 def parameter(path: str) -> str:
     """A parameter of the kernel; nothing if it has none of that name."""
     try:

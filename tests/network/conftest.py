@@ -104,7 +104,7 @@ def say(*command: str) -> str:
 def machine(own_network: None) -> Iterator[Machine]:
     """A machine 192.0.2.2 with a neighbour 192.0.2.1; afterwards nothing of ours may be left on it."""
     needs.superuser()
-    needs.commands("nft", "ip", "nsenter")
+    needs.commands("nft", "ip", "nsenter", "sysctl")
     sleeper = ["unshare", "--net", "sh", "-c", "echo ready; exec sleep infinity"]
     with subprocess.Popen(sleeper, stdout=subprocess.PIPE) as neighbour:
         try:
@@ -119,6 +119,7 @@ def machine(own_network: None) -> Iterator[Machine]:
 
 
 def _connect(machine: Machine, neighbour: int) -> None:
+    say("sysctl", "-qw", "net.ipv4.ip_forward=0")  # which a new namespace has from this machine
     say("ip", "link", "add", "up0", "type", "veth", "peer", "name", "up1", "netns", str(neighbour))
     say("ip", "address", "add", f"{MACHINE}/24", "dev", "up0")
     say("ip", "-6", "address", "add", "2001:db8::2/64", "dev", "up0", "nodad")
@@ -130,10 +131,18 @@ def _connect(machine: Machine, neighbour: int) -> None:
 
 
 def left_behind() -> list[str]:
-    """Interfaces and rules of ours on this machine."""
+    """Interfaces and rules of ours on this machine, and interfaces that forward."""
     links = [line.split()[0] for line in say("ip", "-brief", "link").splitlines()]
     tables = say("nft", "list", "tables").splitlines()
-    return [name for name in links if name.startswith(("pu-", "pv"))] + [name for name in tables if "pyunion" in name]
+    ours = [name for name in links if name.startswith(("pu-", "pv"))] + [name for name in tables if "pyunion" in name]
+    return ours + forwarding()
+
+
+def forwarding() -> list[str]:
+    """The entries of /proc/sys/net/*/conf that are on: `all`, `default`, interfaces."""
+    conf = Path("/proc/sys/net")
+    files = [*conf.glob("ipv4/conf/*/forwarding"), *conf.glob("ipv6/conf/*/force_forwarding")]
+    return [f"{file.parent.name} {file.parts[4]}" for file in files if file.read_text() == "1\n"]
 
 
 def python(pyunion: Pyunion, name: str, *options: str) -> None:

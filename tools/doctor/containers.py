@@ -5,7 +5,7 @@ import pwd
 from collections.abc import Iterator
 
 from runtime.container.cgroups import hierarchies
-from runtime.network import firewall, programs
+from runtime.network import dropping, programs
 from tools.doctor.finding import Finding, less, missing, ok
 from unionfs.linux import libseccomp, process
 
@@ -122,10 +122,9 @@ def _network() -> Iterator[Finding]:
         yield less("nft", text, "install it: apt-get install nftables")
         return
     yield ok("nft", path)
-    for chain in firewall.others_that_drop():
+    for chain, remedy in dropping.chains():
         text = f"{chain} drops it unless told otherwise: containers on networks of ours reach this machine alone"
-        rules = (f"nft insert rule {chain} {way} 'pu-*' accept" for way in ("iifname", "oifname"))
-        yield less("forwarded packets", text, "; ".join(rules))
+        yield less("forwarded packets", text, remedy)
 
 
 def _read(path: str) -> str:
