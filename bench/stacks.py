@@ -1,7 +1,8 @@
 """The layers that are measured on: a real image, and synthetic stacks. Built once on a machine, then kept.
 
 A stack holds the same tree twice: `layers` has kernel overlayfs's marks for what is deleted; `plain` has neither marks
-nor what they hide, for unions that don't know them. The second is hard links to the first.
+nor what they hide, for unions that don't know them. The second is a copy: hard links would give every file a second
+name, which hardly a file of an image has, and which a union that keeps such names together has to look after.
 """
 
 import os
@@ -127,9 +128,9 @@ def _once(folder: Path, make: Callable[[Path], None]) -> None:
 
 
 def _make_plain(layers: tuple[Path, ...], target: Path) -> None:
-    """Hard links to `layers` without marks, and without what layers above hide."""
+    """A copy of `layers` without marks, and without what layers above hide."""
     for layer in layers:
-        subprocess.run(["cp", "-al", layer, target / layer.name], check=True)
+        subprocess.run(["cp", "-a", layer, target / layer.name], check=True)
     for number, layer in enumerate(layers):
         below = [target / lower.name for lower in layers[number + 1 :]]
         for folder, directories, files in os.walk(layer):

@@ -4,7 +4,6 @@ Where one system call can't do it, the names are guarded meanwhile: after a cras
 whiteouts at the next mount. Kernel: fs/overlayfs/dir.c:ovl_whiteout(), ovl_remove_and_whiteout().
 """
 
-import errno
 import os
 import stat
 from contextlib import suppress
@@ -16,8 +15,6 @@ from unionfs.core.primitives import WHITEOUT_DEVICE
 from unionfs.core.union import Union
 from unionfs.linux import fsops
 from unionfs.linux.at import At
-
-_CANT_LINK = (errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP, errno.ENOENT)
 
 
 def make(union: Union, parent: Dir, name: bytes, *, replace: bool) -> None:
@@ -192,27 +189,16 @@ def _deny(target: At) -> None:
 
 
 def _put(union: Union, target: At) -> None:
-    """Make a char 0:0 or a file with an xattr at `target`: all of a union hard links of one inode."""
-    workdir = checks.writable(union)
-    if workdir.whiteout is not None:
-        try:
-            os.link(workdir.whiteout, target.name, src_dir_fd=workdir.temporary, dst_dir_fd=target.dirfd)
-            return
-        except OSError as error:
-            if error.errno not in _CANT_LINK:
-                raise
-            workdir.discard(workdir.whiteout)
-            workdir.whiteout = None
+    """Make a char 0:0 or a file with an xattr at `target`."""
+    checks.writable(union).put(b"whiteout", target, lambda place: _make(union, place))
+
+
+def _make(union: Union, place: At) -> None:
     if union.primitives.whiteout == "char":
-        os.mknod(target.name, stat.S_IFCHR, WHITEOUT_DEVICE, dir_fd=target.dirfd)
+        os.mknod(place.name, stat.S_IFCHR, WHITEOUT_DEVICE, dir_fd=place.dirfd)
     else:
-        os.mknod(target.name, stat.S_IFREG | 0o600, dir_fd=target.dirfd)
-        union.dialect.set(target, WHITEOUT, b"")
-    if union.primitives.hard_links:
-        name = workdir.name()
-        with suppress(OSError):  # the whiteout is there; without the link the next one is an inode of its own
-            os.link(target.name, name, src_dir_fd=target.dirfd, dst_dir_fd=workdir.temporary)
-            workdir.whiteout = name
+        os.mknod(place.name, stat.S_IFREG | 0o600, dir_fd=place.dirfd)
+        union.dialect.set(place, WHITEOUT, b"")
 
 
 def _upper(union: Union, parent: Dir) -> int:
