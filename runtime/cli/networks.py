@@ -7,6 +7,7 @@ from runtime.cli.flags.process import read_labels
 from runtime.cli.options import Group, Option, Parsed, verb
 from runtime.cli.run import each, open_store
 from runtime.cli.tables import FORMAT, FORMAT_DESCRIBED, QUIET, print_described, print_rows
+from runtime.container import control
 from runtime.container.record import Container
 from runtime.container.store import Store
 from runtime.errors import Refusal, UsageError
@@ -170,6 +171,8 @@ def _connect(options: Parsed, places: Places) -> int:
     elif any(other.network == one.name for other in read(config).attachments):
         raise Refusal(f"container {config.name} is already on network {one.name}", status=1)
     _keep(container, [*read(config).attachments, wish])
+    if _runs(container) and (complaint := control.ask_names(container.run_directory)):
+        raise Refusal(complaint, status=1)
     return 0
 
 

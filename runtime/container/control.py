@@ -12,6 +12,8 @@ connects says nothing but what it wants: `a` to get and give streams, `s` to sto
     d             this one may leave without ending the container
     s             don't start it again when it ends
     n             the container's namespaces      n, with descriptors of them (see namespaces.KINDS)
+    v             serve names: it is on a network   v + text    it does; or why not
+                  that has them
 """
 
 import os
@@ -24,6 +26,7 @@ from unionfs.linux import descriptors
 from unionfs.linux.sockets import packet_pair
 
 ATTACH, INPUT, SIZE, SIGNAL, UNREAD, DETACH, STOP, NAMESPACES = b"a", b"i", b"w", b"k", b"c", b"d", b"s", b"n"
+NAMES = b"v"
 OUTPUT, ERROR, RUNS, FAILED, EXITED = b"o", b"e", b"r", b"f", b"x"
 
 MOST_BYTES = READ_BYTES + 1
@@ -84,6 +87,20 @@ def ask_namespaces(run_directory: str) -> list[int]:
             if message in (NAMESPACES, b""):
                 return fds
     return []
+
+
+def ask_names(run_directory: str) -> str:
+    """What the monitor answers to NAMES; nothing, too, if it is gone."""
+    with suppress(OSError):
+        connection = connect(run_directory)
+        try:
+            os.write(connection, NAMES)
+            while message := hear(connection):
+                if message.startswith(NAMES):
+                    return message[1:].decode(errors="replace")
+        finally:
+            os.close(connection)
+    return ""
 
 
 def hear(connection: int) -> bytes:

@@ -202,6 +202,20 @@ class Life:
         mark("network connected")
         self._let_go()
 
+    def serve_names(self) -> str:
+        """The container was put on one more network: have names found from now on. Nothing, or why not."""
+        from runtime.container import ownfile
+        from runtime.network import attach, wanted
+
+        container, asked = self._container, wanted.read(self._config)
+        try:
+            text = attach.serve_names(container.places, container.id, asked, self._init)
+            if text:
+                ownfile.replace(self._init_fd, b"resolv.conf", text)
+        except Refusal as error:
+            return str(error)
+        return ""
+
     def _on_terminal(self, channel: int) -> None:
         """The first process has made the terminal: its master is ours to serve."""
         self._loop.forget(channel)

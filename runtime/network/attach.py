@@ -87,10 +87,30 @@ def _serve(places: Places, identity: str, own: Member, wanted: Wanted, pid: int)
     names = listen_for_names(pid) if _has_resolver(own.endpoints, own.servers) else None
     own = own._replace(ports=[one.publish for one in reserved])
     if reserved or names:
-        own = own._replace(helper=helper.fork(places, identity, reserved, names))
+        serving = helper.fork(places, identity, reserved, names)
+        own = own._replace(helper=serving, names=serving if names else own.names)
         for one in [*(one.socket for one in reserved), *(names or ())]:
             one.close()
     return own
+
+
+def serve_names(places: Places, identity: str, wanted: Wanted, pid: int) -> bytes:
+    """Have a running container find names, if it is to by now and doesn't: the text of its /etc/resolv.conf then.
+
+    By the parent of its first process `pid`, whose child the helper is. Raises Refusal.
+    """
+    with Networks(places).locked():
+        own = members.read(places, identity)
+        if own is None or own.names[0] or not _has_resolver(own.endpoints, own.servers):
+            return b""
+        try:
+            names = listen_for_names(pid)
+        except OSError as error:
+            raise Refusal(f"names are not found: {describe(error)}", status=1) from None
+        members.write(places, identity, own._replace(names=helper.fork(places, identity, [], names)))
+    for one in names:
+        one.close()
+    return make_resolv_conf(_resolution(own.endpoints, wanted))
 
 
 def detach(places: Places, identity: str) -> None:
@@ -105,8 +125,8 @@ def detach(places: Places, identity: str) -> None:
         if not all(endpoint.network_id for endpoint in own.endpoints):
             userland.detach(places, identity, own)
             return
-        if own.helper[0]:
-            helper.end(*own.helper)
+        for serving in {own.helper, own.names} - {(0, 0)}:
+            helper.end(*serving)
         members.forget(places, identity)
         for endpoint in own.endpoints:
             bridge.unplug(netlink, endpoint)

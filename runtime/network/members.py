@@ -51,7 +51,9 @@ class Member(NamedTuple):
     ports: list[Publish] = []
     """With the numbers chosen. They lead to the first endpoint that isn't internal."""
     helper: tuple[int, int] = (0, 0)
-    """The process that serves its ports and names: pid, and when it started in clock ticks. 0 if there is none."""
+    """The process that serves its ports: pid, and when it started in clock ticks. 0 if there is none."""
+    names: tuple[int, int] = (0, 0)
+    """The one that serves its names: mostly the same."""
     servers: list[str] = []
     """Name servers that are asked about what isn't on its networks."""
     tool: tuple[int, int] = (0, 0)
@@ -76,7 +78,7 @@ def read(places: Places, identity: str) -> Member | None:
         value: dict[str, Any] = json.load(file)
         value["endpoints"] = [Endpoint(*one) for one in value["endpoints"]]
         value["ports"] = [Publish(*one) for one in value["ports"]]
-        value["helper"], value["tool"] = tuple(value["helper"]), tuple(value["tool"])
+        value |= {key: tuple(value[key]) for key in ("helper", "names", "tool")}
         return Member(**value)
     return None
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -130,3 +131,41 @@ def test_the_helper_can_die_and_the_container_goes_on(app: Pyunion, machine: Mac
             os.kill(one.pid, signal.SIGKILL)
     assert machine.ask("tcp", address_of(app, "web", "app"), 80)
     assert "Up " in app("ps").stdout
+
+
+def test_who_is_connected_while_it_runs_finds_names_at_once(app: Pyunion) -> None:
+    given = ("--name=late", "--network=bridge", "-p8080:80", "--rootfs", app.rootfs)
+    identity = app("run", "-d", *given, "sleep", "1000").stdout[:12]
+    assert "127.0.0.11" not in app("exec", "late", "cat", "/etc/resolv.conf").stdout
+    assert app("network", "connect", "app", "late").stderr == ""
+    assert len([title for title in titles() if title.endswith(f"ports and names of {identity}")]) == 2
+    assert app("exec", "late", "cat", "/etc/resolv.conf").stdout.startswith("nameserver 127.0.0.11\n")
+    assert address_of(app, "web", "app") in app("exec", "late", "nslookup", "web").stdout
+    app("network", "disconnect", "app", "late")
+    assert address_of(app, "web", "app") not in app("exec", "late", "nslookup", "web").stdout
+    app("network", "connect", "app", "late")
+    assert address_of(app, "web", "app") in app("exec", "late", "nslookup", "web").stdout
+    app("rm", "-f", "late")
+    assert not any(title.endswith(f"ports and names of {identity}") for title in titles())
+
+
+def titles() -> list[str]:
+    found = (process(int(name)) for name in os.listdir("/proc") if name.isdigit())
+    return [one.title for one in found if one is not None]
+
+
+@pytest.mark.parametrize("place", ["volume", "link"])
+def test_a_resolv_conf_that_is_not_ours_is_left_alone(app: Pyunion, layer: Path, place: str) -> None:
+    """A volume in its place, or, where something else was mounted over /etc, what a symlink there leads to."""
+    mine = layer / "mine"
+    mine.write_text("nameserver 192.0.2.9\n")
+    if place == "volume":
+        volumes = ["-v", f"{mine}:/etc/resolv.conf"]
+    else:
+        (layer / "etc").mkdir()
+        (layer / "etc/resolv.conf").symlink_to("../tmp/mine")
+        volumes = ["-v", f"{layer}/etc:/etc", "-v", f"{mine}:/tmp/mine"]
+    app("run", "-d", "--name=late", "--network=bridge", *volumes, "--rootfs", app.rootfs, "sleep", "1000")
+    assert app("network", "connect", "app", "late").stderr == ""
+    assert app("exec", "late", "cat", "/etc/resolv.conf").stdout == "nameserver 192.0.2.9\n"
+    assert mine.read_text() == "nameserver 192.0.2.9\n"
