@@ -3,6 +3,7 @@
 import os
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,11 @@ def ready(pyunion: Pyunion) -> None:
 
 
 def has_socket(pid: int) -> bool:
-    folder = Path(f"/proc/{pid}/fd")
-    return any(os.readlink(folder / name).startswith("socket:") for name in os.listdir(folder))
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed since they were listed
+            if os.readlink(link).startswith("socket:"):
+                return True
+    return False
 
 
 def status(pyunion: Pyunion, name: str = "one") -> str:
