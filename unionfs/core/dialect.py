@@ -150,10 +150,13 @@ class Dialect(NamedTuple):
             return NO_MARKS
         return Marks(opaque == b"y", redirect, opaque == b"x", impure)
 
-    def is_deleted(self, dirfd: int, name: bytes) -> bool:
-        """Whether a `.wh.` file says that the layers below have no `name`, or nothing in `name` if it is a directory.
-        """
-        return self.wh_names and (_exists(At(dirfd, WH_PREFIX + name)) or _exists(At(dirfd, name + b"/" + WH_OPAQUE)))
+    def is_hidden(self, dirfd: int, name: bytes) -> bool:
+        """Whether a `.wh.` file in the directory `dirfd` says that the layers below have no `name`."""
+        return self.wh_names and _exists(At(dirfd, WH_PREFIX + name))
+
+    def is_emptied(self, dirfd: int, name: bytes) -> bool:
+        """Whether a `.wh.` file in the directory `name` of `dirfd` says that the layers below have nothing in it."""
+        return self.wh_names and _exists(At(dirfd, name + b"/" + WH_OPAQUE))
 
 
 def overlay_dialect(prefix: bytes) -> Dialect:

@@ -237,7 +237,7 @@ class InodeTable:
         """The number to show for the object `real`: its own on the first filesystem, moved on the others."""
         device, ino = real
         filesystem = self._filesystems.setdefault(device, len(self._filesystems))
-        number = filesystem << _FS_SHIFT | ino
+        number = filesystem << _FS_SHIFT | ino if filesystem else ino  # the same object, where it is the same number
         if ino >> _FS_SHIFT or filesystem >= _MAX_FILESYSTEMS or number == _FUSE_ROOT:
             if real not in self._moved:
                 self._moved[real] = self.unique()
@@ -257,9 +257,15 @@ class InodeTable:
         del self._nodes[node.ino]
 
 
+_shared: dict[int, int] = {}
+"""Devices and kinds: nodes hold one object for each, not one of their own (32 bytes)."""
+
+
 def real_id(st: os.stat_result) -> RealId:
-    return st.st_dev, st.st_ino
+    device = st.st_dev
+    return _shared.setdefault(device, device), st.st_ino
 
 
 def kind_of(st: os.stat_result) -> int:
-    return stat.S_IFMT(st.st_mode)
+    kind = stat.S_IFMT(st.st_mode)
+    return _shared.setdefault(kind, kind)

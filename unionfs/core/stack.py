@@ -60,21 +60,18 @@ def find(
     """
     if holding is None:
         holding = parts
-    if not holding:
+    topmost = _topmost(fds, dialect, holding, name)
+    if topmost is None:
         return None
-    first = holding[0]
-    fd = fds.fd(first)
-    st = _stat(fd, name)
-    if st is None and len(holding) == 1:
-        return None
-    if st is not None and _is_plain(dialect, first, fd, name, st):
-        return Found(st, first, ())
+    position, st = topmost
+    if _is_plain(dialect, holding[position], fds, name, st):
+        return Found(st, holding[position], ())
     below: Sequence[bytes] = (name,)
     top: tuple[os.stat_result, DirPart] | None = None
     merged: list[DirPart] = []
     data: tuple[DirPart, bytes] | None = None
     wants_data = False
-    queue = list(holding)
+    queue = list(holding[position:])
     while queue:
         part = queue.pop(0)
         step = _follow(fds, dialect, part, below, more=bool(queue))
@@ -104,11 +101,26 @@ def find(
     return Found(*top, tuple(merged), data)
 
 
-def _is_plain(dialect: Dialect, part: DirPart, fd: int, name: bytes, st: os.stat_result) -> bool:
-    """Whether `name` in `part`, open as `fd`, says all: it is a file with its data, as most of an image are."""
+def _topmost(
+    fds: DirFds, dialect: Dialect, parts: Sequence[DirPart], name: bytes
+) -> tuple[int, os.stat_result] | None:
+    """Which of `parts` is the first to have `name`, even as a whiteout; None where a layer above says there is none."""
+    last = len(parts) - 1
+    for position, part in enumerate(parts):
+        fd = fds.fd(part)
+        st = _stat(fd, name)
+        if st is not None:
+            return position, st
+        if position < last and dialect.is_hidden(fd, name):
+            return None
+    return None
+
+
+def _is_plain(dialect: Dialect, part: DirPart, fds: DirFds, name: bytes, st: os.stat_result) -> bool:
+    """Whether `name` in `part` says all: it is a file with its data, as most of an image are."""
     if stat.S_ISDIR(st.st_mode):
         return False
-    place = At(fd, name)
+    place = At(fds.fd(part), name)
     return not part.is_whiteout(place, st, dialect) and not part.lacks_data(place, st, dialect)
 
 
@@ -126,7 +138,7 @@ def _follow(fds: DirFds, dialect: Dialect, part: DirPart, names: Sequence[bytes]
         place = At(fd, name)
         st = _stat(fd, name)
         if st is None:
-            stop = stop or (more and dialect.is_deleted(fd, name))
+            stop = stop or (more and dialect.is_hidden(fd, name))
             return _Step(None, part, None, below, from_root, stop)
         if not stat.S_ISDIR(st.st_mode):
             if depth < last or part.is_whiteout(place, st, dialect):
@@ -140,7 +152,9 @@ def _follow(fds: DirFds, dialect: Dialect, part: DirPart, names: Sequence[bytes]
                     from_root, stop = True, False
             return _Step(st, part, None, below, from_root, stop, lacks_data=True)
         marks = NO_MARKS if is_bottom else dialect.marks(place)
-        if marks.opaque or ((more or marks.redirect is not None) and dialect.is_deleted(fd, name)):
+        if marks.opaque or (
+            (more or marks.redirect is not None) and (dialect.is_hidden(fd, name) or dialect.is_emptied(fd, name))
+        ):
             stop = True
         elif marks.redirect is not None:
             below = _redirected(below, last - depth, marks.redirect)

@@ -13,9 +13,11 @@ from unionfs.core.stack import Found, find
 from unionfs.core.union import Union
 
 _NAME_BYTES = 64
-"""About what a name takes in a directory file, so that its st_size tells how many it may have."""
-_NAMES_READ_PER_LOOKUP = 32
-"""Names that are read from a directory in the time of one lookup in one layer (measured on ext4)."""
+"""About what a name takes in a directory file, so that its st_size tells how many it may have (on ext4)."""
+_SMALL_BYTES = 4096
+"""Directory files up to this size are read at once: listing one costs no more than a few lookups in it."""
+_NAMES_READ_PER_LOOKUP = 8
+"""Names that are read from a directory in the time of one lookup in one layer (6 µs, measured on ext4)."""
 
 
 def child(union: Union, parent: Dir, name: bytes) -> Node:
@@ -68,14 +70,13 @@ def _find(union: Union, parent: Dir, name: bytes) -> Found | None:
 def _index_pays(union: Union, parent: Dir) -> bool:
     """Whether to read a merged directory for this lookup, or to look in each of its layers once more.
 
-    `.wh.` files are only found by reading. Otherwise it pays when as much was spent on lookups as reading costs: a
-    huge directory isn't read for a few names, nor a small one asked for many, one by one.
+    It pays when as much was spent on lookups as reading costs: a huge directory isn't read for a few names, nor a
+    small one asked for many, one by one.
     """
-    if union.dialect.wh_names:
-        return True
     if parent.patience is None:
-        size = sum(os.fstat(union.fds.fd(part)).st_size for part in parent.parts)
-        parent.patience = size // (_NAME_BYTES * _NAMES_READ_PER_LOOKUP)
+        sizes = [os.fstat(union.fds.fd(part)).st_size for part in parent.parts]
+        surplus = sum(max(0, size - _SMALL_BYTES) for size in sizes)
+        parent.patience = surplus // (_NAME_BYTES * _NAMES_READ_PER_LOOKUP)
     parent.patience -= len(parent.parts)
     return parent.patience < 0
 
@@ -89,9 +90,10 @@ def listing(union: Union, node: Dir) -> DirIndex:
 
 def has_lower(union: Union, parent: Dir, name: bytes) -> bool:
     """Whether a lower layer has `name` in `parent`, so that deleting it needs a whiteout."""
-    lower = [part for part in parent.parts if not part.layer.is_upper]
-    if not lower:
+    if parent.index is not None:
+        return parent.index.lower(name)
+    upper = parent.upper
+    if upper is not None and union.dialect.is_hidden(union.fds.fd(upper), name):
         return False
-    if parent.index is not None or union.dialect.wh_names:
-        return listing(union, parent).lower(name)
+    lower = [part for part in parent.parts if not part.layer.is_upper]
     return find(union.fds, union.dialect, lower, union.root.parts, name) is not None
