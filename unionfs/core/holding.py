@@ -109,7 +109,10 @@ def forget(union: Union, node: Node) -> None:
 def _drop_dir(union: Union, node: Dir) -> None:
     union.inodes.remove(node)
     for part in node.parts:
-        union.fds.drop(part)
+        if node.dead and part.fd >= 0:
+            union.put_away(union.fds.take(part))
+        else:
+            union.fds.drop(part)
     if node.parent is not None and node.parent.children.get(node.name) is node:
         del node.parent.children[node.name]
 
@@ -120,5 +123,5 @@ def _drop_file(union: Union, node: File) -> None:
         if parent.children.get(name) is node:
             del parent.children[name]
     if node.fd >= 0:
-        os.close(node.fd)
+        union.put_away(node.fd)
         node.fd = -1

@@ -145,6 +145,12 @@ class DirFds:
         self._recent.pop(part, None)
         self._shut(part)
 
+    def take(self, part: DirPart) -> int:
+        """The open descriptor of `part`, which is the caller's from now on."""
+        self._recent.pop(part, None)
+        fd, part.fd = part.fd, -1
+        return fd
+
     def close(self) -> None:
         """Close all but the pinned ones."""
         while self._recent:

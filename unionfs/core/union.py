@@ -1,6 +1,7 @@
 """The state of one union. Behaviour is in the modules that take it as their first argument."""
 
 import os
+from collections.abc import Callable
 from itertools import count
 
 from unionfs.core.callers import Creator
@@ -35,6 +36,7 @@ class Union:
         "options",
         "origins",
         "primitives",
+        "put_away",
         "root",
         "workdir",
     )
@@ -80,6 +82,9 @@ class Union:
         self.changed: list[Node] = []
         """Nodes whose attributes a verb changed that wasn't about them: copy-up moves ctime, blocks and a directory's
         links. A carrier that lets its client cache attributes tells it, and empties the list."""
+        self.put_away: Callable[[int], None] = os.close
+        """Closes the last descriptor of what was deleted: its filesystem frees it now, which may take long. A carrier
+        with threads has one of them do it."""
         self.handles: dict[int, Handle] = {}
         self.dir_handles: dict[int, DirHandle] = {}
         self.new_handle = count(1)
@@ -99,7 +104,8 @@ class Union:
     def close(self) -> None:
         """Close every descriptor. Another process that was forked after opening can go on with the union."""
         for handle in self.handles.values():
-            os.close(handle.fd)
+            if handle.fd >= 0:
+                os.close(handle.fd)
         self.handles.clear()
         for node in self.inodes:
             if isinstance(node, File) and node.fd >= 0:

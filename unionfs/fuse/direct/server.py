@@ -35,6 +35,7 @@ processor takes longer than a request (44 instead of 26 µs each, on 2 processor
 contended it is 30 instead of 40)."""
 _BRISK_S = 60e-6
 """A request that comes sooner than this after the last one is followed by another."""
+_MOST_PUT_AWAY = 64
 _STACKED = (b"overlay", b"fuse", b"fuseblk", b"ecryptfs")
 
 
@@ -58,7 +59,7 @@ def serve(
         agreed = server.agree(wishes)
         if agreed is not None:
             passthrough = Passthrough(fd, enabled=Init.PASSTHROUGH in agreed.features, shared=shared)
-            server.run(Mount(union, agreed, passthrough, timeout_s), debug=debug)
+            server.run(Mount(union, agreed, passthrough, server.store, timeout_s), debug=debug)
     except EndedError:
         return
     finally:
@@ -70,6 +71,7 @@ class Server:
 
     def __init__(self, union: Union, fd: int, target: bytes | None) -> None:
         self._device = Device(fd)
+        self.store = self._device.store
         self._target = target
         self._workers = Workers()
         self._crowd = Crowd()
@@ -93,11 +95,19 @@ class Server:
     def run(self, mount: Mount, *, debug: bool) -> None:
         """Answer requests until the connection ends or a signal says so. Raises EndedError."""
         dispatcher = (Tracer if debug else Dispatcher)(mount, self._device, self._workers)
+        mount.union.put_away = self._put_away
         target = self._target
         if not kernel.set_read_ahead_early(self._device.fd) and target is not None:
             self._workers.submit(lambda: kernel.set_read_ahead(target), _unheard)
         with self._signals(mount.requests):
             self._loop(dispatcher.handle)
+
+    def _put_away(self, fd: int) -> None:
+        """Close `fd` in a thread, unless many wait to be closed."""
+        if self._workers.busy < _MOST_PUT_AWAY:
+            self._workers.submit(lambda: os.close(fd), _unheard)
+        else:
+            os.close(fd)
 
     def _loop(self, handle: Callable[..., None]) -> None:
         """Take requests in turn, and what workers have finished between them."""
