@@ -6,16 +6,12 @@ used again, so a reader that stands at any cookie misses and repeats nothing wha
 """
 
 import os
+from bisect import bisect_right
 from collections.abc import Iterator
-from itertools import islice
-from typing import TYPE_CHECKING
 
 from unionfs.core.dialect import WH_OPAQUE, WH_PREFIX, Dialect
 from unionfs.core.layer import DirFds, DirPart
 from unionfs.linux.at import At
-
-if TYPE_CHECKING:
-    from sortedcontainers import SortedList
 
 FIRST_COOKIE = 3
 """1 and 2 are those of `.` and `..`."""
@@ -43,14 +39,16 @@ class DirIndex:
 
     def __init__(self) -> None:
         self._entries: dict[bytes, Entry] = {}
-        self._names: dict[int, bytes] = {}
-        """The visible names by cookie, in its order."""
-        self._sorted: SortedList[int] | None = None
-        """The cookies once somebody went on reading in the middle: few directories are so long."""
+        self._cookies: list[int] = []
+        """In growing order, those of deleted names among them until half are..."""
+        self._names: list[bytes] = []
+        """...and the names that got them."""
+        self._deleted = 0
+        """How many of them mean nothing any more."""
         self._next = FIRST_COOKIE
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._names) - self._deleted
 
     def get(self, name: bytes) -> Entry | None:
         """The entry of a visible name, or None."""
@@ -69,22 +67,21 @@ class DirIndex:
             entry = self._entries[name] = Entry(True, ())
         entry.upper = True
         if not entry.cookie:
-            if self._sorted is not None:
-                self._sorted.add(self._next)
             entry.cookie = self._next
-            self._names[self._next] = name
+            self._cookies.append(self._next)
+            self._names.append(name)
             self._next += 1
 
     def remove(self, name: bytes) -> None:
         """`name` is gone from the union."""
         entry = self._entries[name]
-        if self._sorted is not None:
-            self._sorted.remove(entry.cookie)
-        del self._names[entry.cookie]
         entry.cookie = 0
         entry.upper = False
         if not entry.below:
             del self._entries[name]
+        self._deleted += 1
+        if self._deleted * 2 > len(self._names):
+            self._tidy()
 
     def forget_lower(self) -> None:
         """The directory has no lower content any more: every visible name is the upper's."""
@@ -95,22 +92,26 @@ class DirIndex:
 
     def after(self, cookie: int) -> Iterator[tuple[int, bytes]]:
         """(cookie, name) of every name behind `cookie`. O(log n) to the first; safe while names come and go."""
-        batch = list(islice(self._names.items(), _BATCH)) if cookie < FIRST_COOKIE else self._behind(cookie)
-        while batch:
+        while True:
+            start = bisect_right(self._cookies, cookie)
+            batch = list(zip(self._cookies[start : start + _BATCH], self._names[start : start + _BATCH], strict=True))
+            if not batch:
+                return
             for cookie, name in batch:
-                if cookie in self._names:
+                if self._means(name, cookie):
                     yield cookie, name
-            batch = self._behind(cookie)
 
-    def _behind(self, cookie: int) -> list[tuple[int, bytes]]:
-        if cookie >= self._next - 1:
-            return []
-        if self._sorted is None:
-            from sortedcontainers import SortedList
+    def _means(self, name: bytes, cookie: int) -> bool:
+        entry = self._entries.get(name)
+        return entry is not None and entry.cookie == cookie
 
-            self._sorted = SortedList(self._names)
-        cookies = islice(self._sorted.irange(minimum=cookie, inclusive=(False, False)), _BATCH)
-        return [(cookie, self._names[cookie]) for cookie in cookies]
+    def _tidy(self) -> None:
+        """Let go of what deleted names have left in the order."""
+        known = zip(self._cookies, self._names, strict=True)
+        kept = [(cookie, name) for cookie, name in known if self._means(name, cookie)]
+        self._cookies = [cookie for cookie, _ in kept]
+        self._names = [name for _, name in kept]
+        self._deleted = 0
 
     @classmethod
     def build(cls, fds: DirFds, dialect: Dialect, parts: list[DirPart]) -> "DirIndex":
@@ -138,9 +139,9 @@ class DirIndex:
                     below = (*entry.below, part)
                     entry.below = shared.setdefault(below, below)
             hidden.update(deleted)
-        visible = [name for name, entry in entries.items() if entry.upper or name not in gone] if gone else entries
-        index._names = dict(enumerate(visible, FIRST_COOKIE))
-        for cookie, name in index._names.items():
+        index._names = [name for name, entry in entries.items() if entry.upper or name not in gone]
+        index._cookies = list(range(FIRST_COOKIE, FIRST_COOKIE + len(index._names)))
+        for cookie, name in zip(index._cookies, index._names, strict=True):
             entries[name].cookie = cookie
         index._next += len(index._names)
         return index

@@ -32,6 +32,18 @@ def test_a_reader_misses_and_repeats_nothing_while_names_are_deleted():
     assert len(index) == 0
 
 
+def test_offsets_stay_while_thousands_of_names_come_and_go():
+    index = index_of(b"first", b"second")
+    (_, _), (second, _) = index.after(0)
+    for _ in range(5000):
+        index.set_upper(b"temporary")
+        index.remove(b"temporary")
+    index.set_upper(b"last")
+    assert [name for _, name in index.after(second)] == [b"last"]
+    assert [name for _, name in index.after(0)] == [b"first", b"second", b"last"]
+    assert len(index) == 3
+
+
 def test_a_deleted_lower_name_is_remembered_as_needing_a_whiteout(tmp_path):
     fs = InProcess(tmp_path)
     (fs.lowers[0] / "f").write_bytes(b"lower")
