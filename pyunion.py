@@ -4,6 +4,7 @@ From a checkout `runtime` and `tools` lie beside this file. The wheel keeps them
 off everyone else's sys.path because their names are so common; only this process puts that folder on its own.
 """
 
+import gc
 import os
 import sys
 from typing import NoReturn
@@ -14,6 +15,7 @@ def main() -> NoReturn:
     rooms = os.path.join(os.path.dirname(os.path.abspath(__file__)), "pyunion_rooms")
     if os.path.isdir(rooms):
         sys.path.insert(0, rooms)
+    gc.disable()  # nothing that is imported becomes garbage; once its verb is there, tools.main enables it
     import tools.main
     from unionfs.cli.ending import end
 

@@ -3,6 +3,7 @@
 This module is on the way to a container's first instruction, so it imports next to nothing.
 """
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -122,6 +123,7 @@ def _dispatch(options: Parsed) -> int:
 
 def _call(name: str, entry: Entry, rest: list[str], places: Places) -> int:
     module = __import__(entry.module, fromlist=[entry.function])
+    gc.enable()
     function = getattr(module, entry.function)
     if not entry.keeps_containers:
         return cast(Callable[[list[str]], int], function)(rest)

@@ -64,7 +64,8 @@ class Runner:
         below = [*layers, skeleton(self._containers.places)]
         targets = [volume.target for volume in command.volumes] + [mount.target for mount in command.tmpfs]
         stubs = _stubs(below, [*_OWN_MOUNTS, *targets])
-        container, lock, _ = self._containers.create("")
+        container, lock = self._containers.reserve()
+        self._containers.create(container, "")
         if root and os.geteuid() == 0:  # another user can give nothing away
             copy_attributes(root, container.upper)
         config = _config(container, command, layers)

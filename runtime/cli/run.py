@@ -1,5 +1,6 @@
 """The verbs that run a container's command: `run`, `create` and `start`."""
 
+import gc
 import os
 import sys
 import time
@@ -57,13 +58,17 @@ _FROM = "IMAGE|--rootfs DIR[:DIR...]|--host"
 )
 def run(options: Parsed, places: Places) -> int:
     """`pyunion run`: the command's exit status. Raises Refusal."""
+    gc.disable()  # until the container runs: what is imported on the way is no garbage
     keys = process.read_keys(options)
-    trace.mark("options read")
-    store, container, config, lock = _make(options, places)
-    trace.mark("container made")
-    if not options.on("detach"):
-        return launch.run(store, container, config, lock, _foreground(options, config, keys))
-    status = launch.run(store, container, config, lock, launch.BACKGROUND)
+    layers = _layers(options)
+    store, container, lock = _reserve(places)
+    with launch.Launch(store, container, lock) as starting:
+        trace.mark("monitor forked")
+        config = _make(options, store, container, lock, layers)
+        trace.mark("container made")
+        if not options.on("detach"):
+            return starting.run(config, _foreground(options, config, keys))
+        status = starting.run(config, launch.BACKGROUND)
     print(container.id)
     return status
 
@@ -77,7 +82,9 @@ def run(options: Parsed, places: Places) -> int:
 )
 def create(options: Parsed, places: Places) -> int:
     """`pyunion create`. Raises Refusal."""
-    _, container, config, lock = _make(options, places)
+    layers = _layers(options)
+    store, container, lock = _reserve(places)
+    config = _make(options, store, container, lock, layers)
     container.write_config(config)
     container.write_state(status="created")
     container.release()
@@ -140,30 +147,30 @@ def open_store(places: Places) -> Store:
     return store
 
 
-def _make(options: Parsed, places: Places) -> tuple[Store, Container, Config, int]:
-    """A new container that is asked for: also what it is, and its lock."""
+def _reserve(places: Places) -> tuple[Store, Container, int]:
+    store = open_store(places)
+    store.prepare()
+    return store, *store.reserve()
+
+
+def _make(options: Parsed, store: Store, container: Container, lock: int, layers: list[str]) -> Config:
+    """Make the container that is asked for, on an image if there are no `layers`: what it is."""
     cidfile = options.one("cidfile")
     if cidfile and os.path.lexists(cidfile):
         raise Refusal(f"--cidfile {cidfile}: it exists already")
-    from_image = not options.on("host") and not options.many("rootfs")
-    layers = [] if from_image else _layers(options)
-    if from_image and not options.words:
-        raise UsageError(f"what is the root filesystem? give {_FROM.replace('|', ', ')}")
-    store = open_store(places)
-    store.prepare()
     wanted = _config(options, store)
-    if from_image:
-        container, config, lock = _of_image(options, store, wanted)
+    if layers:
+        config = _create(store, container, wanted, layers, root=layers[0])
     else:
-        container, config, lock = _create(store, wanted, layers, root=layers[0])
+        config = _of_image(options, store, container, lock, wanted)
     if cidfile:
         with open(cidfile, "x") as file:
             file.write(container.id)
     emit(container, config, "create")
-    return store, container, config, lock
+    return config
 
 
-def _of_image(options: Parsed, store: Store, wanted: Config) -> tuple[Container, Config, int]:
+def _of_image(options: Parsed, store: Store, container: Container, lock: int, wanted: Config) -> Config:
     from runtime.cli.run_image import prepare  # costs too much for those who need no image
 
     with prepare(options, store.places) as image:
@@ -180,13 +187,13 @@ def _of_image(options: Parsed, store: Store, wanted: Config) -> tuple[Container,
             volumes=[*wanted.volumes, *_of_their_own(image.volumes, wanted)],
             ports=image.ports,
         )
-        container, config, lock = _create(store, wanted, image.layers, root=image.root)
+        config = _create(store, container, wanted, image.layers, root=image.root)
         container.write_config(config)  # from here on the store knows that its layers are in use
     if os.geteuid() == 0 and any(volume.name for volume in config.volumes):  # nobody else may look in from outside
         from runtime.cli.filling import fill
 
         fill(container, config, lock)
-    return container, config, lock
+    return config
 
 
 def _of_their_own(paths: list[str], wanted: Config) -> list[Volume]:
@@ -204,13 +211,13 @@ def _absolute(workdir: str) -> str:
     return workdir if workdir.startswith("/") else f"/{workdir}"
 
 
-def _create(store: Store, wanted: Config, layers: list[str], root: str) -> tuple[Container, Config, int]:
-    """A new container, what it is, and its lock; its root directory is as that of the layer `root`, if there is one."""
-    container, lock, name = store.create(wanted.name)
+def _create(store: Store, container: Container, wanted: Config, layers: list[str], root: str) -> Config:
+    """Make the container: what it is. Its root directory is as that of the layer `root`, if there is one."""
+    name = store.create(container, wanted.name)
     nested = mask.make(container.mask, layers, store.places)
     if root and os.geteuid() == 0:  # another user can give nothing away
         copy_attributes(root, container.upper)
-    config = wanted._replace(
+    return wanted._replace(
         id=container.id,
         name=name,
         created_s=time.time(),
@@ -219,7 +226,6 @@ def _create(store: Store, wanted: Config, layers: list[str], root: str) -> tuple
         hostname=wanted.hostname or _hostname(wanted, container),
         volumes=_volumes(wanted, container),
     )
-    return container, config, lock
 
 
 def _volumes(wanted: Config, container: Container) -> list[Volume]:
@@ -236,7 +242,12 @@ def _hostname(wanted: Config, container: Container) -> str:
 
 
 def _layers(options: Parsed) -> list[str]:
+    """The layers that the options name; none: it is on an image."""
     rootfs = options.many("rootfs")
+    if not rootfs and not options.on("host"):
+        if not options.words:
+            raise UsageError(f"what is the root filesystem? give {_FROM.replace('|', ', ')}")
+        return []
     if len(rootfs) + options.on("host") != 1:
         raise UsageError("what is the root filesystem? --rootfs and --host are two")
     layers = parse_layers(rootfs[0]) if rootfs else ["/"]

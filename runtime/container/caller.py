@@ -38,10 +38,10 @@ class Caller(NamedTuple):
 
     connection: int
     """The monitor's end of a connection as in control.py; the container ends with the other, until told otherwise."""
-    size: tuple[int, int] = (24, 80)
-    """Rows and columns of the terminal that the command gets, if it gets one."""
     terminal: tuple[int, list[Any]] | None = None
-    """The caller's own terminal and its settings, to be restored if the caller can't."""
+    """The caller's own terminal and its settings, to be restored if the caller lends it and can't."""
+    size: tuple[int, int] = (0, 0)
+    """Rows and columns of the terminal that the command gets, if it gets one."""
     maps: "Maps | None" = None
     """Of the user namespace that this is all in, if the caller is an ordinary user."""
 
@@ -53,6 +53,12 @@ class Caller(NamedTuple):
         """Let them go: they are the monitor's."""
         for fd in self.descriptors():
             os.close(fd)
+
+    def told(self, size: tuple[int, int], lent: bool) -> "Caller":
+        """As control.unpack_begin() says."""
+        if self.terminal is not None and not lent:
+            os.close(self.terminal[0])
+        return self._replace(size=size, terminal=self.terminal if lent else None)
 
 
 def parse_keys(text: str) -> bytes:

@@ -11,6 +11,7 @@ connects says nothing but what it wants: `a` to get and give streams, `s` to sto
     c + letter    nobody reads that stream      s           heard: it won't be started again when it ends
     d             this one may leave without ending the container
     s             don't start it again when it ends
+    b + size + t  begin: the configuration is written; with t, the caller lends its own terminal
     n             the container's namespaces      n, with descriptors of them (see namespaces.KINDS)
     v             serve names: it is on a network   v + text    it does; or why not
                   that has them
@@ -26,7 +27,7 @@ from unionfs.linux import descriptors
 from unionfs.linux.sockets import packet_pair
 
 ATTACH, INPUT, SIZE, SIGNAL, UNREAD, DETACH, STOP, NAMESPACES = b"a", b"i", b"w", b"k", b"c", b"d", b"s", b"n"
-NAMES = b"v"
+NAMES, BEGIN = b"v", b"b"
 OUTPUT, ERROR, RUNS, FAILED, EXITED = b"o", b"e", b"r", b"f", b"x"
 
 MOST_BYTES = READ_BYTES + 1
@@ -122,6 +123,17 @@ def unpack_size(data: bytes) -> tuple[int, int]:
         raise ValueError("not the size of a terminal")
     rows, columns = _SIZE.unpack(data)
     return rows, columns
+
+
+def pack_begin(size: tuple[int, int], lent: bool) -> bytes:
+    """The message BEGIN, for a container whose terminal is of that size, if it has one."""
+    return BEGIN + pack_size(size) + (b"t" if lent else b"")
+
+
+def unpack_begin(message: bytes) -> tuple[tuple[int, int], bool]:
+    """The reverse."""
+    end = 1 + _SIZE.size
+    return unpack_size(message[1:end]), message[end:] == b"t"
 
 
 @contextmanager

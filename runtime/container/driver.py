@@ -1,10 +1,12 @@
 """The driver process: serves a container's root filesystem, and cleans up if it outlives the monitor.
 
-It is forked before the container's first process and imports what it needs afterwards, so that both start at once.
+It is forked before the container's first process, even before it is known what the container is to be, and imports
+meanwhile what it needs: that takes longest of all in a container's start.
 """
 
 import gc
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from runtime.container import signals
@@ -27,11 +29,10 @@ class DriverJob(NamedTuple):
     """What the monitor hands to its child."""
 
     container: Container
-    config: Config
     device: int
     """The union's connection to the kernel."""
     mounted: int
-    """Pipe that says when the union is mounted, or ends if it never will be."""
+    """Pipe that says when the configuration is written, then when the union is mounted; or ends before."""
     progress: int
     lock: int
     """The container's lock, held only by being open."""
@@ -48,24 +49,30 @@ class Serving(NamedTuple):
     device: int
     """Also ours until the union is mounted."""
     mounted: int
-    """To say that it is."""
+    """To say what it waits for."""
     reader: int
     """What it, and the first process, have to say."""
     progress: int
     """Where the first process says it."""
 
 
-def fork(container: Container, config: Config, lock: int, maps: "Maps | None") -> Serving:
-    """Start the driver of a container. Raises OSError: there is no /dev/fuse."""
+def fork(container: Container, lock: int, maps: "Maps | None") -> Serving:
+    """Start the driver of a container; begin() has it open the layers. Raises OSError: there is no /dev/fuse."""
     device = open_device()
     mounted_reader, mounted = os.pipe()
     reader, progress = os.pipe()
     us = os.getpid()
     pid = os.fork()
     if pid == 0:
-        main(DriverJob(container, config, device, mounted_reader, progress, lock, us, maps))
+        main(DriverJob(container, device, mounted_reader, progress, lock, us, maps))
     os.close(mounted_reader)
     return Serving(pid, device, mounted, reader, progress)
+
+
+def begin(serving: Serving) -> None:
+    """The container's configuration is written."""
+    with suppress(BrokenPipeError):  # it has ended, which is heard of soon
+        os.write(serving.mounted, b"c")
 
 
 def main(job: DriverJob) -> NoReturn:
@@ -74,10 +81,12 @@ def main(job: DriverJob) -> NoReturn:
     try:
         close_all_but({0, 1, 2, job.device, job.mounted, job.progress, job.lock, *kept()})
         signals.reset()
-        process.set_title(f"pyunion: driver of {job.config.name}")
-        status = _serve_or_report(job)
-        if os.getppid() != job.monitor:
-            bury(job.container, job.config.limits, "its monitor process was killed")
+        process.set_title("pyunion: driver")
+        _import()
+        if os.read(job.mounted, 1):
+            status = _serve_or_report(job)
+            if os.getppid() != job.monitor:
+                bury(job.container, "its monitor process was killed")
     finally:
         os._exit(status)
 
@@ -91,16 +100,22 @@ def _serve_or_report(job: DriverJob) -> int:
     return 0
 
 
-def _serve(job: DriverJob) -> None:
-    gc.disable()  # nothing that is imported becomes garbage: 5 ms
+def _import() -> None:
     from unionfs.core import opening  # noqa: F401  which open_root() needs
+    from unionfs.fuse import serve  # noqa: F401
     from unionfs.fuse.direct import server  # noqa: F401  which serve() needs
-    from unionfs.fuse.serve import serve
 
     gc.freeze()
     gc.enable()
     mark("driver's modules imported")
-    union = open_root(job.container, job.config, job.maps)
+
+
+def _serve(job: DriverJob) -> None:
+    from unionfs.fuse.serve import serve
+
+    config = job.container.config()
+    process.set_title(f"pyunion: driver of {config.name}")
+    union = open_root(job.container, config, job.maps)
     if os.read(job.mounted, 1) and os.getppid() == job.monitor:
         os.close(job.mounted)
         mark("driver serves")

@@ -1,11 +1,14 @@
 """The start of a container: a monitor is forked, and this process is the first to be attached to it.
 
-The driver takes longest to be ready, for all that it imports. So it is forked first, and who else is needed imports
-meanwhile: this process the session, the monitor the rest.
+The monitor and its driver import more than anybody else. So they are forked first, as soon as the container has an
+id and a lock; while they import, this process finds out what the container is to be. Its configuration on disk tells
+them then.
 """
 
+import gc
 import os
 from contextlib import suppress
+from types import TracebackType
 from typing import NoReturn
 
 from runtime.container import control, driver, signals
@@ -18,67 +21,111 @@ from runtime.errors import FAILURE, Refusal
 from unionfs.linux import process
 from unionfs.linux.descriptors import close_all_but, point_at_null
 
-__all__ = ["BACKGROUND", "foreground", "run"]
+__all__ = ["BACKGROUND", "Launch", "foreground", "run"]
+
+
+class Launch:
+    """A container that is about to be started. Leaving it without run() removes one that was never finished."""
+
+    def __init__(self, store: Store, container: Container, lock: int) -> None:
+        """Fork the monitor; `lock` is its from now on, too. Raises Refusal."""
+        self._store = store
+        self._container = container
+        self._lock = lock
+        self._connection, theirs = control.pair()
+        caller = Caller(theirs, _own_terminal())
+        if os.geteuid() == 0:
+            self._monitor = os.fork()
+            if self._monitor == 0:
+                _be_monitor(container, lock, caller)
+        else:
+            self._monitor = _fork_unprivileged(container, lock, caller)
+        caller.close()
+
+    def __enter__(self) -> "Launch":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._connection >= 0:
+            os.close(self._connection)
+            os.waitpid(self._monitor, 0)
+
+    def run(self, config: Config, wish: Wish) -> int:
+        """Start the container and do what `wish` says: the exit status of its command, or 0 if it is left to itself.
+
+        Raises Refusal if the command didn't run.
+        """
+        if not self._container.exists():
+            self._container.write_config(config)
+        connection, self._connection = self._connection, -1
+        _tell(connection, config, wish)
+        os.close(self._lock)
+        from runtime.container.session import Session, result
+
+        gc.enable()
+        ended = Session(connection, wish).run()
+        if not ended.told:
+            os.waitpid(self._monitor, 0)
+            self._container.wait_until_free()
+            self._store.sweep()
+            raise Refusal("the container's monitor process was killed")
+        if ended.status is not None and config.restart == "no":
+            with suppress(ChildProcessError):
+                os.waitpid(self._monitor, 0)
+        return result(ended)
 
 
 def run(store: Store, container: Container, config: Config, lock: int, wish: Wish) -> int:
-    """Start `container`, and do what `wish` says: the exit status of its command, or 0 if it is left to itself.
-
-    Raises Refusal if the command didn't run.
-    """
-    ours, theirs = control.pair()
-    caller = _with_terminal(theirs, wish) if config.tty else Caller(theirs)
-    if os.geteuid() == 0:
-        child = os.fork()
-        if child == 0:
-            _be_monitor(container, config, lock, caller)
-    else:
-        child = _fork_unprivileged(container, config, lock, caller)
-    os.close(lock)
-    caller.close()
-    from runtime.container.session import Session, result
-
-    ended = Session(ours, wish).run()
-    if not ended.told:
-        os.waitpid(child, 0)
-        container.wait_until_free()
-        store.sweep()
-        raise Refusal("the container's monitor process was killed")
-    if ended.status is not None and config.restart == "no":
-        with suppress(ChildProcessError):
-            os.waitpid(child, 0)
-    return result(ended)
+    """Start a container that is made already, as Launch.run() does. Raises Refusal."""
+    with Launch(store, container, lock) as launch:
+        return launch.run(config, wish)
 
 
-def _with_terminal(connection: int, wish: Wish) -> Caller:
+def _own_terminal() -> tuple[int, list[object]] | None:
+    if not os.isatty(0):
+        return None
     from runtime.container import console
 
-    settings = console.settings(0) if wish.tty and wish.stdin else None
-    return Caller(connection, console.own_size(), (os.dup(0), settings) if settings is not None else None)
+    settings = console.settings(0)
+    return None if settings is None else (os.dup(0), settings)
 
 
-def _be_monitor(container: Container, config: Config, lock: int, caller: Caller) -> NoReturn:
+def _tell(connection: int, config: Config, wish: Wish) -> None:
+    """Have the monitor begin. If it is gone, the session hears of it."""
+    size = (0, 0)
+    if config.tty:
+        from runtime.container import console
+
+        size = console.own_size()
+    with suppress(BrokenPipeError):
+        os.write(connection, control.pack_begin(size, wish.tty and wish.stdin))
+
+
+def _be_monitor(container: Container, lock: int, caller: Caller) -> NoReturn:
     """Whatever happens, the caller's code, further up the stack, is not ours to return to."""
     try:
+        gc.disable()  # nothing that is imported becomes garbage
         signals.block_all()
         os.setsid()
         os.chdir("/")
         close_all_but({*caller.descriptors(), lock, *kept()})
         point_at_null(0, 1, 2)
-        process.set_title(f"pyunion: monitor of {config.name}")
+        process.set_title("pyunion: monitor")
         mark("monitor")
         serving = None
         with suppress(OSError):  # the monitor tries again, and can tell
-            serving = driver.fork(container, config, lock, caller.maps)
+            serving = driver.fork(container, lock, caller.maps)
         mark("driver forked")
         from runtime.container import monitor
 
-        monitor.main(container, config, lock, caller, serving)
+        gc.freeze()
+        gc.enable()
+        monitor.main(container, lock, caller, serving)
     finally:
         os._exit(FAILURE)
 
 
-def _fork_unprivileged(container: Container, config: Config, lock: int, caller: Caller) -> int:
+def _fork_unprivileged(container: Container, lock: int, caller: Caller) -> int:
     """The monitor, in a user namespace: its pid. Raises Refusal."""
     from runtime.container import userns
 
@@ -93,7 +140,7 @@ def _fork_unprivileged(container: Container, config: Config, lock: int, caller: 
         except OSError as error:
             os.write(2, f"pyunion: a user namespace can't be had here: {error.strerror or error}\n".encode())
             os._exit(FAILURE)
-        _be_monitor(container, config, lock, caller._replace(maps=mapped))
+        _be_monitor(container, lock, caller._replace(maps=mapped))
     os.close(unshared)
     os.close(ready_reader)
     os.read(unshared_reader, 1)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from runtime.container import console, control, driver, namespaces, network, signals
+from runtime.container import cgroups, console, control, driver, init, namespaces, network, signals
 from runtime.container.config import Config
 from runtime.container.driver import Serving
 from runtime.container.events import emit
@@ -114,14 +114,11 @@ class Life:
     def _start(self, serving: Serving | None, size: tuple[int, int]) -> None:
         """Fork the first process, and the driver unless it is there."""
         config = self._config
-        serving = serving or driver.fork(self._container, config, self._lock, self._maps)
+        serving = serving or driver.fork(self._container, self._lock, self._maps)
+        driver.begin(serving)
         device, mounted, progress = serving.device, serving.mounted, serving.progress
         self._driver, self._reader = serving.pid, serving.reader
         os.set_blocking(self._reader, False)
-        # what the first process needs is imported while the driver imports, which takes longest, what it needs
-        from runtime.container import cgroups, init
-
-        mark("first process's modules imported")
         self._driver_fd = os.pidfd_open(self._driver)
         self._group = cgroups.create(self._container.id, config.limits, config.privileged)
         planned = namespaces.plan(config, self._container.places)
@@ -156,8 +153,6 @@ class Life:
         self._loop.watch(self._reader, lambda: self._read_progress(on_start))
 
     def _record_creation(self) -> None:
-        if not self._container.exists():
-            self._container.write_config(self._config)
         self._container.write_state(pid=self._init, pid_ticks=process.start_ticks(self._init), oom_killed=False)
         if not network.is_ours(self._config):
             self._let_go()

@@ -9,26 +9,26 @@ nothing is left:
     monitor dies         the kernel kills the first process (parent-death signal); the driver, which then has
                          nothing to serve, cleans up
     caller dies          the monitor sees its connection end and kills the first process, if the container is in
-                         the foreground of its caller
+                         the foreground of its caller; before the container is made, it removes what there is
 
 The kernel ends the rest: all processes of the pid namespace with the first, the mounts with their namespace. If all
 die at once, the next `pyunion` command cleans up (store.sweep).
 """
 
 import os
+import signal
 import time
 from typing import TYPE_CHECKING, NoReturn
 
 from runtime.container import control, restart, signals
 from runtime.container.caller import Caller
-from runtime.container.config import Config
 from runtime.container.console import restore
 from runtime.container.driver import Serving
 from runtime.container.events import emit
 from runtime.container.hub import Client, Hub
 from runtime.container.life import Life
 from runtime.container.progress import Failure
-from runtime.container.record import Container, finish
+from runtime.container.record import Container, bury, finish
 from runtime.container.relay import Loop
 from runtime.container.trace import mark
 from runtime.errors import FAILURE, Refusal, describe
@@ -39,21 +39,34 @@ if TYPE_CHECKING:
 _PIPE_BYTES = 4096
 
 
-def main(container: Container, config: Config, lock: int, caller: Caller, serving: Serving | None) -> NoReturn:
-    """Run `container` to its end, the first time with the driver `serving`; exit with its exit status."""
+def main(container: Container, lock: int, caller: Caller, serving: Serving | None) -> NoReturn:
+    """Run `container` to its end, the first time with the driver `serving`, as soon as the caller has made it; exit
+    with its exit status."""
     status = FAILURE
     try:
-        status = _Monitor(container, config, lock, caller, serving).run()
+        listener = control.listen(container.run_directory)
+        message = control.hear(caller.connection)
+        if message:
+            monitor = _Monitor(container, lock, caller.told(*control.unpack_begin(message)), serving)
+            status = monitor.run(listener)
+        else:
+            _abandon(container, serving)
     finally:
         os._exit(status)
 
 
+def _abandon(container: Container, serving: Serving | None) -> None:
+    """The caller has ended, or thought better of it."""
+    if serving is not None:
+        os.kill(serving.pid, signal.SIGKILL)
+        os.waitpid(serving.pid, 0)
+    bury(container, "the command that started it was killed")
+
+
 class _Monitor:
-    def __init__(
-        self, container: Container, config: Config, lock: int, caller: Caller, serving: Serving | None
-    ) -> None:
+    def __init__(self, container: Container, lock: int, caller: Caller, serving: Serving | None) -> None:
         self._container = container
-        self._config = config
+        self._config = container.config()
         self._lock = lock
         self._caller = caller
         self._serving = serving
@@ -64,9 +77,9 @@ class _Monitor:
         self._stopping = False
         self._listener = -1
 
-    def run(self) -> int:
+    def run(self, listener: int) -> int:
         """Run the container until it isn't to be started again: its last exit status."""
-        self._listen()
+        self._listen(listener)
         policy = restart.Policy()
         while True:
             began_s = time.monotonic()
@@ -81,11 +94,11 @@ class _Monitor:
         self._finish(status, failure)
         return status
 
-    def _listen(self) -> None:
+    def _listen(self, listener: int) -> None:
         caught = signals.catch(signals.PASSED_ON)
         self._loop.watch(caught, lambda: self._pass_on(os.read(caught, _PIPE_BYTES)))
         self._join(self._caller.connection, owner=True)
-        self._listener = control.listen(self._container.run_directory)
+        self._listener = listener
         self._loop.watch(self._listener, lambda: self._join(control.accept(self._listener), owner=False))
 
     def _join(self, fd: int, *, owner: bool) -> None:

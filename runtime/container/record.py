@@ -14,6 +14,7 @@ when all that could clean up are dead.
 """
 
 import fcntl
+import json
 import os
 import signal
 import time
@@ -156,12 +157,16 @@ def open_process(container: Container) -> int:
     raise Refusal(f"container {container.config().name} is not running", status=1)
 
 
-def bury(container: Container, limits: dict[str, Any], error: str) -> None:
+def bury(container: Container, error: str) -> None:
     """Do what its monitor would have done, had it lived. Only the holder of its lock calls this."""
     from runtime.container import cgroups
 
-    cgroups.find(container.id, limits).remove()
-    finish(container, KILLED, error)
+    made = container.exists()
+    cgroups.find(container.id, container.config().limits if made else {}).remove()
+    if made and container.state()["status"] in ("created", "exited"):
+        container.release()
+    else:
+        finish(container, KILLED, error)
 
 
 def names_in(directory: str) -> list[str]:
@@ -191,8 +196,6 @@ def _kill(pid: int, ticks: int) -> None:
 
 
 def _read_json(path: str) -> dict[str, Any]:
-    import json
-
     with open(path, encoding="ascii") as file:
         value = json.load(file)
     assert isinstance(value, dict), path
@@ -201,8 +204,6 @@ def _read_json(path: str) -> dict[str, Any]:
 
 def _write_json(path: str, value: dict[str, Any]) -> None:
     """Replace the file at once: a reader sees the old text or the new one."""
-    import json
-
     draft = f"{path}.new"
     with open(draft, "w", encoding="ascii") as file:
         json.dump(value, file, indent=1)

@@ -36,22 +36,25 @@ class Store:
             os.makedirs(directory, mode=0o700, exist_ok=True)
         self._make_skeleton()
 
-    def create(self, name: str) -> tuple[Container, int, str]:
-        """A new, empty container, its lock, and the name it got (its short id if `name` is empty).
+    def reserve(self) -> tuple[Container, int]:
+        """A container that is yet to be made, and its lock: from here on a sweep finds what is left of it."""
+        container = Container(self.places, os.urandom(32).hex())
+        with self._exclusive():
+            return container, container.lock()
 
-        Raises Refusal if the name is in use.
+    def create(self, container: Container, name: str) -> str:
+        """Make the container, empty: the name it got, which is its short id if `name` is empty.
+
+        Raises Refusal if the name is in use. Only the holder of the lock calls this.
         """
-        identity = os.urandom(32).hex()
-        container = Container(self.places, identity)
-        name = name or identity[:SHORT_ID]
+        name = name or container.id[:SHORT_ID]
         with self._exclusive():
             self._refuse_taken(name)
-            lock = container.lock()  # from here on a sweep finds what is left of us
             for directory in (container.directory, container.upper, container.workdir):
                 os.mkdir(directory, mode=0o700)
-            self._give_name(name, identity)
+            self._give_name(name, container.id)
             os.chmod(container.upper, 0o755)  # it is the root directory seen inside, if no layer says otherwise
-        return container, lock, name
+        return name
 
     def rename(self, container: Container, name: str) -> None:
         """Give a container another name. Raises Refusal if the name is in use."""
@@ -110,13 +113,7 @@ class Store:
                 lock = container.lock()
             except Refusal:
                 return
-        from runtime.container import cgroups
-
-        cgroups.find(container.id, container.config().limits if container.exists() else {}).remove()
-        if container.exists() and container.state()["status"] in ("created", "exited"):
-            container.release()
-        else:
-            bury(container, container.config().limits if container.exists() else {}, "its processes were killed")
+        bury(container, "its processes were killed")
         os.close(lock)
 
     def _refuse_taken(self, name: str) -> None:

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -81,6 +82,21 @@ def test_killing_while_the_container_is_made(pyunion: Pyunion, role: str, moment
     wait_for("all processes gone", lambda: everybody_gone(popen, family))
     popen.communicate(timeout=30)
     pyunion("ps")
+    assert pyunion.leftovers() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_killing_the_command_before_it_knows_what_to_run_leaves_nothing(
+    pyunion: Pyunion, tmp_path: Path, number: signal.Signals
+) -> None:
+    os.mkfifo(tmp_path / "variables")
+    popen = pyunion.start("--env-file", tmp_path / "variables", "true")
+    writer = os.open(tmp_path / "variables", os.O_WRONLY)  # waits until the command reads
+    family = {one.title: one for one in descendants(popen.pid)}
+    popen.send_signal(number)
+    os.close(writer)
+    wait_for("all processes gone", lambda: everybody_gone(popen, family))
+    popen.communicate(timeout=30)
     assert pyunion.leftovers() == []
 
 

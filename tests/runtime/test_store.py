@@ -43,8 +43,14 @@ def config(container: Container, name: str, *, auto_remove: bool = False) -> Con
     )
 
 
+def new(store: Store, name: str) -> tuple[Container, int]:
+    container, lock = store.reserve()
+    store.create(container, name)
+    return container, lock
+
+
 def make(store: Store, name: str, status: str, *, auto_remove: bool = False) -> tuple[Container, int]:
-    container, lock, name = store.create(name)
+    container, lock = new(store, name)
     container.write_config(config(container, name, auto_remove=auto_remove))
     container.write_state(status=status, exit_code=0, error="", started_s=1.0)
     return container, lock
@@ -58,9 +64,9 @@ def test_a_configuration_comes_back_as_it_was(store: Store) -> None:
 def test_a_name_is_refused_while_its_container_exists(store: Store) -> None:
     container, _ = make(store, "one", "running")
     with pytest.raises(Refusal, match="already in use"):
-        store.create("one")
+        new(store, "one")
     container.remove()
-    store.create("one")
+    new(store, "one")
 
 
 def test_one_of_many_gets_the_name(store: Store) -> None:
@@ -68,7 +74,7 @@ def test_one_of_many_gets_the_name(store: Store) -> None:
 
     def claim() -> None:
         try:
-            won.append(store.create("one")[0])
+            won.append(new(store, "one")[0])
         except Refusal:
             return
 
@@ -118,7 +124,7 @@ def test_sweep_keeps_what_was_to_stay(store: Store, restarted: bool) -> None:
 
 
 def test_sweep_removes_what_was_never_finished(store: Store) -> None:
-    container, lock, _ = store.create("one")
+    container, lock = new(store, "one")
     crash(store, lock, restarted=False)
     store.sweep()
     assert not os.path.exists(container.directory)

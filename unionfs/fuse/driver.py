@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from unionfs.core import volatile
 from unionfs.fuse import kernel
+from unionfs.fuse.log import log
 from unionfs.fuse.mounting import Connection, Settings
 from unionfs.linux.descriptors import close_all_but, point_at_null
 
@@ -48,9 +49,7 @@ def run(connection: Connection, settings: Settings, *, debug: bool = False, deta
         )
         volatile.settle(union)
     except BaseException:
-        import logging
-
-        logging.getLogger("pyunionfs").exception("the driver of %s failed", os.fsdecode(target))
+        log().exception("the driver of %s failed", os.fsdecode(target))
         _unmount_quietly(target)
         return 1
     finally:
@@ -68,13 +67,13 @@ def detach(keep: Iterable[int]) -> None:
 
 def log_to(*, detached: bool, debug: bool = False) -> None:
     """Let bugs and failures be written to stderr, or of a detached driver to the system log where there is one."""
+    if detached and not os.path.exists(_SYSLOG):
+        return
     import logging
     import logging.handlers
 
     handler: logging.Handler = logging.StreamHandler()
     if detached:
-        if not os.path.exists(_SYSLOG):
-            return
         try:
             handler = logging.handlers.SysLogHandler(_SYSLOG, logging.handlers.SysLogHandler.LOG_DAEMON)
         except OSError:

@@ -1,14 +1,12 @@
 """Every request in the log, for -d: what was asked, what was answered, how long it took."""
 
 import inspect
-import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from unionfs.fuse.log import log
 from unionfs.fuse.pyfuse3_ops import UnionOperations
-
-log = logging.getLogger("pyunionfs")
 
 _SHOWN = 80
 
@@ -32,7 +30,7 @@ def _traced(name: str, handler: Callable[..., Awaitable[Any]]) -> Callable[..., 
             raise
         finally:
             took_us = (time.perf_counter() - started) * 1e6
-            log.debug("%s(%s): %s, %.0f µs", name, ", ".join(map(_shown, arguments)), answer, took_us)
+            log().debug("%s(%s): %s, %.0f µs", name, ", ".join(map(_shown, arguments)), answer, took_us)
 
     return traced
 

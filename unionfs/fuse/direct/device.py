@@ -1,15 +1,13 @@
 """The descriptor of /dev/fuse: requests read from it, replies and notices written to it."""
 
 import errno
-import logging
 import os
 
 from unionfs.fuse.direct import protocol
 from unionfs.fuse.direct.protocol import Notify
 from unionfs.fuse.direct.request import Request
 from unionfs.fuse.direct.session import BUFFER_BYTES
-
-log = logging.getLogger("pyunionfs")
+from unionfs.fuse.log import log
 
 _HEADER_BYTES = protocol.IN_HEADER.size
 _OUT_HEADER_BYTES = protocol.OUT_HEADER.size
@@ -73,8 +71,16 @@ class Device:
         notice = protocol.INVAL_ENTRY_OUT.pack(nodeid, len(name), 0) + name + b"\0"
         self._notify(Notify.INVAL_ENTRY, notice)
 
-    def _notify(self, code: Notify, notice: bytes) -> None:
-        self._send([protocol.OUT_HEADER.pack(_OUT_HEADER_BYTES + len(notice), code, 0), notice])
+    def store(self, nodeid: int, content: memoryview) -> None:
+        """Put `content`, the whole of a file, into the kernel's page cache.
+
+        Precondition: nobody has the file open: a page that is being read stays locked until we have answered.
+        """
+        self._notify(Notify.STORE, protocol.STORE_OUT.pack(nodeid, 0, len(content)), content)
+
+    def _notify(self, code: Notify, notice: bytes, content: bytes | memoryview = b"") -> None:
+        size = _OUT_HEADER_BYTES + len(notice) + len(content)
+        self._send([protocol.OUT_HEADER.pack(size, code, 0) + notice, content])
 
     def _send(self, parts: list[bytes | bytearray | memoryview]) -> None:
         try:
@@ -82,7 +88,7 @@ class Device:
         except OSError as error:
             # the connection is over, or whoever asked is gone; of a notice, that the kernel doesn't know the node
             if error.errno not in (errno.ENOENT, errno.ENODEV, errno.ENOTDIR):
-                log.exception("the kernel doesn't take a message")  # of a reply, who asked gets EIO
+                log().exception("the kernel doesn't take a message")  # of a reply, who asked gets EIO
 
 
 def parse(message: memoryview) -> Request | None:

@@ -1,7 +1,6 @@
 """From requests to handlers, and from what they give to replies. No I/O but through the `Sender` it is given."""
 
 import errno
-import logging
 import time
 from typing import Protocol
 
@@ -12,8 +11,7 @@ from unionfs.fuse.direct.request import Request
 from unionfs.fuse.direct.tasks import Answer, Tasks
 from unionfs.fuse.direct.workers import Workers
 from unionfs.fuse.errors import errno_of
-
-log = logging.getLogger("pyunionfs")
+from unionfs.fuse.log import log
 
 _OPCODES = max(Opcode) + 1
 _SILENT = (Opcode.FORGET, Opcode.BATCH_FORGET, Opcode.INTERRUPT, Opcode.NOTIFY_REPLY)
@@ -126,11 +124,11 @@ class Tracer(Dispatcher):
         shown = f"{name}({request.nodeid}, {bytes(request.body[:80])!r})"
         self._open[request.unique] = shown, time.perf_counter()
         if request.opcode in _SILENT:
-            log.debug("%s", shown)
+            log().debug("%s", shown)
         super().handle(request)
 
     def _answer(self, unique: int, answer: Answer | Exception) -> None:
         shown, started = self._open.pop(unique)
         said = f"{type(answer).__name__} {answer}" if isinstance(answer, Exception) else f"{len(answer)} bytes"
-        log.debug("%s: %s, %.0f µs", shown, said, (time.perf_counter() - started) * 1e6)
+        log().debug("%s: %s, %.0f µs", shown, said, (time.perf_counter() - started) * 1e6)
         super()._answer(unique, answer)

@@ -15,15 +15,13 @@ here, or all are passed through to one backing file; an open that breaks this fa
 
 import errno
 import fcntl
-import logging
 import os
 from typing import NamedTuple
 
 from unionfs.core.inodes import Handle
 from unionfs.fuse.direct import protocol
 from unionfs.fuse.direct.protocol import Fopen
-
-log = logging.getLogger("pyunionfs")
+from unionfs.fuse.log import log
 
 _FOR_ALL = (errno.EPERM, errno.ENOTTY)
 """Why no file at all can be registered: no privilege in the first user namespace, or a kernel that knows nothing."""
@@ -60,7 +58,7 @@ class Passthrough:
     def __init__(self, device: int, *, enabled: bool, shared: bool) -> None:
         self._device = device
         self._enabled = enabled
-        self._shared = shared
+        self.shared = shared
         """Whether files of lowers are passed through too."""
         self._uses: dict[int, _Use] = {}
         """By nodeid."""
@@ -95,7 +93,7 @@ class Passthrough:
 
     def _register(self, handle: Handle) -> int:
         """A backing id for the file of `handle`, or 0 if it is to be cached."""
-        if not self._enabled or not (handle.is_upper or self._shared):
+        if not self._enabled or not (handle.is_upper or self.shared):
             return 0
         device = handle.node.real[0] if handle.is_upper else os.fstat(handle.fd).st_dev
         if device in self._unfit or not (handle.is_upper or _is_on_read_only_mount(handle.fd)):
@@ -111,10 +109,10 @@ class Passthrough:
     def _give_up(self, device: int, error: OSError) -> None:
         if error.errno in _FOR_ALL:
             self._enabled = False
-            log.info("files are read and written by the driver, not passed through: %s", error.strerror)
+            log().info("files are read and written by the driver, not passed through: %s", error.strerror)
         else:
             self._unfit.add(device)
-            log.info(
+            log().info(
                 "files of filesystem %d:%d aren't passed through: %s",
                 os.major(device),
                 os.minor(device),

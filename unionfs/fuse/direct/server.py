@@ -5,7 +5,6 @@ without sleeping.
 """
 
 import contextlib
-import logging
 import os
 import signal
 import time
@@ -24,10 +23,9 @@ from unionfs.fuse.direct.passthrough import Passthrough
 from unionfs.fuse.direct.protocol import Init, Opcode
 from unionfs.fuse.direct.session import Session, Wishes
 from unionfs.fuse.direct.workers import Workers
+from unionfs.fuse.log import log
 from unionfs.fuse.mounting import ENDING_SIGNALS
 from unionfs.linux import mountinfo
-
-log = logging.getLogger("pyunionfs")
 
 _SPIN_S = 40e-6
 """How long the device is polled without sleeping while requests follow one another: to be woken on another
@@ -59,7 +57,7 @@ def serve(
         agreed = server.agree(wishes)
         if agreed is not None:
             passthrough = Passthrough(fd, enabled=Init.PASSTHROUGH in agreed.features, shared=shared)
-            server.run(Mount(union, agreed, passthrough, timeout_s), debug=debug)
+            server.run(Mount(union, agreed, passthrough, server.store, timeout_s), debug=debug)
     except EndedError:
         return
     finally:
@@ -71,6 +69,7 @@ class Server:
 
     def __init__(self, union: Union, fd: int, target: bytes | None) -> None:
         self._device = Device(fd)
+        self.store = self._device.store
         self._target = target
         self._workers = Workers()
         self._crowd = Crowd()
@@ -135,7 +134,7 @@ class Server:
         """End on SIGTERM and its kind, by unmounting; tell on SIGUSR1 which requests came."""
         handlers: dict[signal.Signals, Callable[[int, FrameType | None], object]]
         handlers = dict.fromkeys(ENDING_SIGNALS, self._end)
-        handlers[signal.SIGUSR1] = lambda *_: log.warning("requests: %s", _shown(requests))
+        handlers[signal.SIGUSR1] = lambda *_: log().warning("requests: %s", _shown(requests))
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
         try:
