@@ -4,7 +4,6 @@ The flag no_new_privs stays off, as Docker's and podman's defaults have it: su, 
 they can gain is limited by the bounding set that the first process left.
 """
 
-import errno
 import fcntl
 import os
 import termios
@@ -12,15 +11,11 @@ from typing import NamedTuple, NoReturn
 
 from runtime.container import confine, signals
 from runtime.container.confine import Confinement
+from runtime.container.execute import execute
 from runtime.container.progress import send_failure
 from runtime.container.users import User
 from runtime.errors import FAILURE, NOT_EXECUTABLE, NOT_FOUND, Refusal, describe
-from unionfs.linux.descriptors import close_all_but
-from unionfs.linux.fsops import RESOLVE_NO_MAGICLINKS, openat2
-
-_AT_FDCWD = -100
-_MOST_INTERPRETERS = 5  # as the kernel's own limit
-_HEADER_BYTES = 256  # BINPRM_BUF_SIZE
+from unionfs.linux.descriptors import close_all_but, open_null
 
 
 class Command(NamedTuple):
@@ -59,9 +54,8 @@ def _take_stdio(command: Command, stdio: tuple[int, int, int]) -> None:
     if command.terminal >= 0:
         fcntl.ioctl(command.terminal, termios.TIOCSCTTY, 0)
         stdio = (command.terminal,) * 3
-    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)  # the container's own
     # the numbers may overlap: first out of the way, then into place
-    high = [fcntl.fcntl(null if fd < 0 else fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in stdio]
+    high = [open_null() if fd < 0 else fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in stdio]
     for target, fd in enumerate(high):
         os.dup2(fd, target)
 
@@ -75,43 +69,20 @@ def _change_directory(path: str) -> None:
 
 
 def _find(command: Command) -> str:
-    """The path of the program. Raises Refusal: it is nowhere (127), or not a program we may run (126)."""
+    """The path of the program. Raises Refusal: it is nowhere."""
     name = command.args[0]
     if "/" in name:
-        path = name
-    else:
-        folders = command.environment.get("PATH", "").split(":")
-        files = [path for folder in folders if os.path.isfile(path := f"{folder or '.'}/{name}")]
-        if not files:
-            raise Refusal(f"exec: {name!r}: executable file not found in $PATH", NOT_FOUND)
-        path = next((path for path in files if os.access(path, os.X_OK)), files[0])
-    _refuse_magic_links(path)
-    return path
-
-
-def _refuse_magic_links(path: str) -> None:
-    """Refuse a program, or a script's interpreter, behind a magic link such as /proc/self/exe: that is our own.
-
-    Raises Refusal. Whoever could run the host's interpreter inside could later write to its file (CVE-2019-5736).
-    """
-    for _ in range(_MOST_INTERPRETERS):
-        try:
-            fd = openat2(_AT_FDCWD, os.fsencode(path), os.O_RDONLY | os.O_NONBLOCK, RESOLVE_NO_MAGICLINKS)
-            header = os.read(fd, _HEADER_BYTES)
-            os.close(fd)
-        except OSError as error:
-            if error.errno == errno.ELOOP:
-                raise Refusal(f"exec: {path!r}: {error.strerror}", NOT_EXECUTABLE) from None
-            return  # execve() will say what is wrong
-        words = header.split(b"\n")[0].removeprefix(b"#!").split()
-        if not header.startswith(b"#!") or not words:
-            return
-        path = os.fsdecode(words[0])
+        return name
+    folders = command.environment.get("PATH", "").split(":")
+    files = [path for folder in folders if os.path.isfile(path := f"{folder or '.'}/{name}")]
+    if not files:
+        raise Refusal(f"exec: {name!r}: executable file not found in $PATH", NOT_FOUND)
+    return next((path for path in files if os.access(path, os.X_OK)), files[0])
 
 
 def _execute(path: str, command: Command) -> NoReturn:
     try:
-        os.execve(path, command.args, command.environment)
+        execute(path, command.args, command.environment)
     except OSError as error:
         status = NOT_FOUND if isinstance(error, FileNotFoundError | NotADirectoryError) else NOT_EXECUTABLE
         raise Refusal(f"exec: {command.args[0]!r}: {error.strerror}", status) from None

@@ -208,6 +208,7 @@ def environment(config: Config, user: users.User) -> dict[str, str]:
 
 def _fork_command(job: Job, command: Command) -> int:
     """Start the command: its pid. Raises Refusal if it can't be executed."""
+    point_at_null(0, 1, 2)  # the container's, as long as nothing of it runs
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -219,7 +220,6 @@ def _fork_command(job: Job, command: Command) -> int:
         status, _, message = failure.partition(b" ")
         raise Refusal(message.decode(errors="replace").strip(), int(status))
     progress.send_started(job.progress)
-    point_at_null(0, 1, 2)
     close_all_but((0, 1, 2))
     return pid
 

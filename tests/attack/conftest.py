@@ -1,4 +1,7 @@
-"""Attacks, tried from inside real containers. docs/security.md says which test is about which."""
+"""Attacks, tried from inside real containers. docs/security.md says which test is about which.
+
+PYUNION_TEST_RACES says how often each race is run (8); `make races` runs them long.
+"""
 
 import hashlib
 import os
@@ -13,6 +16,7 @@ from tests.e2e.conftest import pyunion as connected
 
 __all__ = ["Pyunion", "busybox", "connected", "inside", "layer", "own_network", "pyunion", "tree_hash", "wait_for"]
 
+RACES = int(os.environ.get("PYUNION_TEST_RACES", "8"))
 PYTHON = str(Path(sys.executable).resolve())
 
 

@@ -10,12 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.attack.conftest import Pyunion, tree_hash
+from tests.attack.conftest import RACES, Pyunion, tree_hash
 from tests.support import needs
 
 pytestmark = needs.root
-
-_STARTS = 8
 
 
 @pytest.fixture
@@ -55,7 +53,7 @@ def test_a_mount_point_that_changes_into_a_link_leads_nowhere(pyunion: Pyunion, 
     source.mkdir()
     flip = f"cd /s; {_flip('x', outside)}"
     with running(pyunion, "-v", f"{shared}:/s", "--rootfs", pyunion.rootfs, "sh", "-c", flip):
-        for _ in range(_STARTS):
+        for _ in range(RACES):
             options = ("-v", f"{shared}:/s", "-v", f"{source}:/s/x/sub", "--tmpfs", "/s/x/file")
             result = pyunion.run(*options, "sh", "-c", "echo new > /s/x/sub/new; cat /proc/self/mountinfo")
             assert result.returncode in (0, 1, 125)
@@ -70,7 +68,7 @@ def test_directories_for_mounts_are_made_inside_alone(pyunion: Pyunion, outside:
     shared.mkdir()
     flip = f"cd /s; {_flip('x', outside)}"
     with running(pyunion, "-v", f"{shared}:/s", "--rootfs", pyunion.rootfs, "sh", "-c", flip):
-        for _ in range(_STARTS):
+        for _ in range(RACES):
             pyunion.run("-v", f"{shared}:/s", "--tmpfs", "/s/x/made/deep", "-w", "/s/x/also", "true")
     assert sorted(os.listdir(outside)) == ["file", "sub"]
 
@@ -220,7 +218,7 @@ def test_copying_follows_no_link_that_a_container_flips(pyunion: Pyunion, outsid
     given.write_text("given\n")
     flip = f"mkdir /w; cd /w; while :; do mkdir x; echo own >x/file; rm -r x; ln -s {outside} x; rm x; done 2>/dev/null"
     with running(pyunion, "--rootfs", pyunion.rootfs, "sh", "-c", flip) as name:
-        for number in range(_STARTS):
+        for number in range(RACES):
             taken = tmp_path / f"taken{number}"
             pyunion("cp", f"{name}:/w/x/file", str(taken))
             assert not taken.is_file() or "the host's" not in taken.read_text()

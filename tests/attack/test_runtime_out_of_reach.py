@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.attack.conftest import PYTHON, Pyunion, wait_for
+from tests.attack.conftest import PYTHON, RACES, Pyunion, wait_for
 from tests.support import needs
 
 pytestmark = needs.root
@@ -42,10 +42,48 @@ def test_the_interpreter_cannot_be_started_as_the_containers_own_program(pyunion
     assert hashlib.sha256(Path(PYTHON).read_bytes()).hexdigest() == before
 
 
+_SWAPS = {
+    "link": "while :; do ln -s /bin/true t; mv t x; ln -s /proc/self/exe t; mv t x; done",
+    "script": "while :; do echo '#!/bin/true' >x; echo '#!/proc/self/exe' >x; done",
+    "interpreter": "echo '#!/w/i' >x; while :; do ln -s /bin/true t; mv t i; ln -s /proc/self/exe t; mv t i; done",
+    "directory": "rm x; mkdir a; cp /bin/true a/exe;"
+    " while :; do ln -s a t; mv -T t x; ln -s /proc/self t; mv -T t x; done",
+}
+
+
+@pytest.mark.parametrize("what", _SWAPS)
+def test_a_program_that_changes_into_a_magic_link_is_never_the_interpreter(pyunion: Pyunion, what: str) -> None:
+    """CVE-2019-5736 as a race: what was looked at is swapped before it is executed."""
+    swap = f"mkdir /w; cd /w; echo '#!/bin/true' >x; chmod 755 x; {_SWAPS[what]}"
+    name = pyunion("run", "-d", "--host", "sh", "-c", swap).stdout.strip()
+    path = "/w/x/exe" if what == "directory" else "/w/x"
+    wait_for("it swaps", lambda: pyunion("exec", name, "test", "-e", path).returncode == 0)
+    seen = set()
+    for _ in range(RACES):
+        result = pyunion("exec", name, path, "-c", "print('the host interpreter runs')")
+        assert "the host interpreter runs" not in result.stdout
+        seen.add(result.returncode)
+    assert seen <= {0, 126, 127}
+    pyunion("rm", "-f", name)
+
+
+def test_a_null_device_that_was_replaced_gives_a_command_nothing(pyunion: Pyunion) -> None:
+    """Opened with all our rights, /proc/1/mem would be the command's standard input: a way to write to our memory."""
+    for target in ("/proc/1/mem", "/proc/1/exe", "/proc/1/environ", "/etc/passwd"):
+        replace = f"rm /dev/null; ln -s {target} /dev/null; echo ready; sleep 1000"
+        name = pyunion("run", "-d", "--rootfs", pyunion.rootfs, "sh", "-c", replace).stdout.strip()
+        wait_for("it is replaced", lambda name=name: "ready" in pyunion("logs", name).stdout)
+        result = pyunion("exec", name, "readlink", "/proc/self/fd/0")
+        assert (result.returncode, result.stdout) == (125, "")
+        assert "/dev/null" in result.stderr
+        assert pyunion("exec", "-i", name, "echo", "in").stdout == "in\n"
+        pyunion("rm", "-f", name)
+
+
 def test_processes_on_their_way_into_a_container_cannot_be_looked_into(pyunion: Pyunion) -> None:
     """While commands are started in it, a container tries to read their exe, and what its pid 1 has."""
     name = pyunion("run", "-d", "--rootfs", pyunion.rootfs, "sh", "-c", _SEARCH).stdout.strip()
-    for _ in range(5):
+    for _ in range(RACES):
         assert pyunion("exec", name, "true").returncode == 0
     assert pyunion("logs", name).stdout == ""
     pyunion("rm", "-f", name)

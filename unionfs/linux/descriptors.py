@@ -1,9 +1,12 @@
 """Which descriptors a process of ours has: exactly those named, after every fork."""
 
+import errno
 import os
+import stat
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from unionfs.linux.fsops import RESOLVE_NO_SYMLINKS, openat2
 from unionfs.linux.libc import libc
 
 if TYPE_CHECKING:
@@ -11,6 +14,8 @@ if TYPE_CHECKING:
 
 _NR_CLOSE_RANGE = 436  # the same on every architecture
 _MOST = 2**31 - 1
+_AT_FDCWD = -100
+_NULL = os.makedev(1, 3)
 
 
 def close_all_but(keep: Iterable[int]) -> None:
@@ -38,9 +43,23 @@ def receive(connection: "socket.socket", most_bytes: int, most: int) -> tuple[by
     return message, [fd for data in rights for (fd,) in struct.iter_unpack("i", data[: len(data) // 4 * 4])]
 
 
+def open_null() -> int:
+    """/dev/null, for reading and writing, and nothing else that somebody may have put there.
+
+    Among the files of a container that could be a link to /proc/1/mem, which we can open and its processes can't.
+    Raises OSError: ELOOP, ENODEV (it is something else) and those of open(2).
+    """
+    null = openat2(_AT_FDCWD, b"/dev/null", os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY, RESOLVE_NO_SYMLINKS)
+    status = os.fstat(null)
+    if not stat.S_ISCHR(status.st_mode) or status.st_rdev != _NULL:
+        os.close(null)
+        raise OSError(errno.ENODEV, "not the null device", "/dev/null")
+    return null
+
+
 def point_at_null(*fds: int) -> None:
-    """Make `fds` mean /dev/null, for reading and writing."""
-    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    """Make `fds` mean /dev/null. Raises OSError as open_null() does."""
+    null = open_null()
     for fd in fds:
         if fd != null:
             os.dup2(null, fd)

@@ -25,10 +25,12 @@ _PR_SET_NO_NEW_PRIVS = 38
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
 
+_AT_SYMLINK_NOFOLLOW = 0x100
 _KEYCTL_JOIN_SESSION_KEYRING = 1
 _python = ctypes.PyDLL(None, use_errno=True)
 """The same functions, called without giving up the interpreter's lock."""
 _NR_CLONE = {"x86_64": 56, "aarch64": 220, "riscv64": 220, "ppc64le": 120}
+_NR_EXECVEAT = {"x86_64": 322, "aarch64": 281, "riscv64": 281, "ppc64le": 362, "s390x": 354}
 _NR_KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "ppc64le": 271, "s390x": 280}
 
 
@@ -64,6 +66,24 @@ def setns(fd: int, flags: int) -> None:
     Raises OSError: EPERM, EINVAL (fewer capabilities or other threads in the way), ESRCH (the process has ended).
     """
     check(libc.setns(fd, flags))
+
+
+def execveat(directory: int, name: bytes, arguments: list[bytes], environment: list[bytes]) -> None:
+    """Become the program `name` of `directory`, which is close-on-exec; a symlink is none.
+
+    What another program would have to open again isn't run, as it couldn't be: neither scripts nor what binfmt_misc(5)
+    knows. Raises OSError: ENOENT (such a file, or an ELF interpreter that is missing), ELOOP (a symlink), and those of
+    execve(2).
+    """
+    number = _NR_EXECVEAT.get(os.uname().machine)
+    if number is None:
+        raise OSError(errno.ENOSYS, "execveat(2) of this architecture isn't known")
+    check(libc.syscall(number, directory, name, _vector(arguments), _vector(environment), _AT_SYMLINK_NOFOLLOW))
+
+
+def _vector(texts: list[bytes]) -> "ctypes.Array[ctypes.c_char_p]":
+    pointers = [*texts, None]
+    return (ctypes.c_char_p * len(pointers))(*pointers)
 
 
 def die_with_parent(signal: int) -> None:
