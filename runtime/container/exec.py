@@ -14,7 +14,7 @@ import socket  # noqa: F401  what console imports later couldn't be imported the
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from runtime.container import confine, console, control, namespaces, rlimits, signals, users
+from runtime.container import confine, console, control, namespaces, rlimits, signals, userns, users
 from runtime.container.caller import Wish
 from runtime.container.command import Command
 from runtime.container.command import run as become
@@ -57,6 +57,8 @@ class _Job(NamedTuple):
     confined: Confinement
     group: "Group"
     size: tuple[int, int]
+    maps: userns.Maps | None
+    """Of the container's user namespace, if we aren't root."""
 
 
 def run(container: Container, asked: Asked, wish: Wish) -> int:
@@ -72,6 +74,7 @@ def run(container: Container, asked: Asked, wish: Wish) -> int:
         confine.confinement(config.security, container.filters, config.privileged or asked.privileged),
         cgroups.find(container.id, config.limits),
         console.own_size(),
+        userns.maps() if userns.needed() else None,
     )
     ours, theirs = control.pair()
     guard = os.fork()
@@ -228,6 +231,8 @@ def _command(job: _Job, channel: int) -> Command:
     asked, config = job.asked, job.config
     root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     user = users.look_up(root, asked.user or config.user, config.groups)
+    if job.maps is not None:
+        user = userns.as_possible(job.maps, user)
     os.close(root)
     slave = -1
     if asked.tty:

@@ -1,38 +1,40 @@
 """The root directory of a container, running or not, for who copies files in and out.
 
 Of a running one it is what its processes see, volumes and all. For another the union is mounted for as long as it is
-held, on nothing: the mount is a descriptor.
+held, on nothing: the mount is a descriptor. An ordinary user's process enters the container's user namespace for it,
+or a new one of the same ids, and stays there: owners are as in the container from then on.
 """
 
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from runtime.container import driver, signals
+from runtime.container import driver, namespaces, signals, userns
 from runtime.container.record import Container, open_process
 from runtime.container.store import Store
 from runtime.errors import Refusal
 from unionfs.fuse.kernel import detached_mount, open_device
 from unionfs.linux import mounts, process
-from unionfs.linux.descriptors import close_all_but
+from unionfs.linux.descriptors import close_all_but, receive
+from unionfs.linux.sockets import packet_pair
 
 
 @contextmanager
 def open_root(store: Store, container: Container) -> Iterator[int]:
-    """A descriptor (O_PATH) of it. Raises Refusal."""
-    if os.geteuid() != 0:
-        raise Refusal("it needs root: nobody else may look into a container from outside", status=1)
+    """A descriptor (O_PATH) of it. Raises Refusal. Precondition: a single thread."""
     if container.state()["status"] == "running":
-        root = _of_running(container)
+        root = _of_running(container) if os.geteuid() == 0 else _from_within(container)
         try:
             yield root
         finally:
             os.close(root)
         return
     lock = store.take(container)
+    maps = _become_its_root() if os.geteuid() != 0 else None
     try:
-        with mounted(container, lock) as root:
+        with mounted(container, lock, maps) as root:
             yield root
     finally:
         container.release()
@@ -40,9 +42,9 @@ def open_root(store: Store, container: Container) -> Iterator[int]:
 
 
 @contextmanager
-def mounted(container: Container, lock: int) -> Iterator[int]:
-    """The root directory of one that doesn't run, and whose lock we hold. Raises Refusal."""
-    root, child = _mount(container, lock)
+def mounted(container: Container, lock: int, maps: userns.Maps | None = None) -> Iterator[int]:
+    """The root directory of one that doesn't run, and whose lock we hold; `maps` as in DriverJob. Raises Refusal."""
+    root, child = _mount(container, lock, maps)
     try:
         yield root
     finally:
@@ -63,12 +65,46 @@ def _of_running(container: Container) -> int:
         os.close(pidfd)
 
 
-def _mount(container: Container, lock: int) -> tuple[int, int]:
+def _from_within(container: Container) -> int:
+    """The same for an ordinary user, who may not look in from outside: a child goes in and hands it out."""
+    doors = namespaces.open_doors(container)
+    process.setns(doors.fds[0], process.CLONE_NEWUSER)
+    ours, theirs = packet_pair()
+    child = os.fork()
+    if child == 0:
+        try:
+            process.setns(doors.fds[namespaces.KINDS.index("mnt")], process.CLONE_NEWNS)
+            with socket.socket(fileno=theirs) as channel:
+                socket.send_fds(channel, [b"r"], [os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)])
+        finally:
+            os._exit(0)
+    os.close(theirs)
+    with socket.socket(fileno=ours) as channel:
+        _, fds = receive(channel, 1, 1)
+    os.waitpid(child, 0)
+    for fd in doors.descriptors():
+        os.close(fd)
+    if not fds:
+        raise Refusal(f"container {container.config().name} is not running", status=1)
+    return fds[0]
+
+
+def _become_its_root() -> userns.Maps:
+    """Be root of a user namespace as the container's is, who may mount."""
+    try:
+        maps = userns.become_root()
+        process.unshare(process.CLONE_NEWNS)
+    except OSError as error:
+        raise Refusal(f"a user namespace can't be had here: {error.strerror or error}", status=1) from None
+    return maps
+
+
+def _mount(container: Container, lock: int, maps: userns.Maps | None) -> tuple[int, int]:
     """The union's root, and the pid of its driver."""
     device = open_device()
     child = os.fork()
     if child == 0:
-        _serve(container, device, lock)
+        _serve(container, device, lock, maps)
     root = detached_mount(device, source=b"pyunion", attributes=mounts.MOUNT_ATTR_NODEV)
     os.close(device)
     try:
@@ -80,7 +116,7 @@ def _mount(container: Container, lock: int) -> tuple[int, int]:
     return root, child
 
 
-def _serve(container: Container, device: int, lock: int) -> None:
+def _serve(container: Container, device: int, lock: int, maps: userns.Maps | None) -> None:
     status = 1
     try:
         close_all_but({0, 1, 2, device, lock})
@@ -89,7 +125,7 @@ def _serve(container: Container, device: int, lock: int) -> None:
         process.set_title(f"pyunion: driver of {container.config().name}")
         from unionfs.fuse.serve import serve
 
-        union = driver.open_root(container, container.config(), None)
+        union = driver.open_root(container, container.config(), maps)
         serve(union, device)
         union.close()
         status = 0

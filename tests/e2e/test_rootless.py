@@ -163,3 +163,51 @@ def test_others_of_the_machine_are_out_of_reach(user: User) -> None:
     text = user.output(f"box -v /etc:/host sh -c '{script}' || :")
     assert text.splitlines()[0] == "65534"
     assert text.count("Permission denied") + text.count("can't") >= 2
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+@pytest.mark.parametrize("state", ["running", "stopped"])
+def test_files_are_copied_in_and_out(user: User, state: str, ranges: bool) -> None:
+    user.ranges = ranges
+    stop = "pyunion stop -t 0 one >/dev/null" if state == "stopped" else ":"
+    text = user.output(f"""
+        pyunion run -d --name one --rootfs {user.top}/rootfs sh -c 'mkdir /d; echo hi >/d/f; sleep 1000' >/dev/null
+        until [ "$(pyunion exec one cat /d/f 2>&1)" = hi ]; do :; done
+        {stop}
+        mkdir src; echo mine >src/g; chmod 640 src/g
+        pyunion cp one:/d out
+        pyunion cp src/. one:/d
+        pyunion cp one:/d - | tar -tvf - --numeric-owner | sed 's/ .* / /'
+        cat out/f; stat -c %u:%a out/f
+        pyunion rm -f one >/dev/null
+    """)
+    assert text.splitlines() == ["drwxr-xr-x d/", "-rw-r--r-- d/f", "-rw-r----- d/g", "hi", f"{USER}:644"]
+
+
+def test_owners_that_are_copied_are_those_of_the_container(user: User) -> None:
+    """Outside they are ids of the user's ranges."""
+    text = user.output(f"""
+        pyunion run --name one --rootfs {user.top}/rootfs sh -c 'echo hi >/f; chown 33:44 /f'
+        pyunion cp one:/f - | tar -tvf - --numeric-owner | cut -d' ' -f2
+        pyunion cp one:/f plain
+        pyunion cp -a one:/f kept
+        stat -c %u:%g plain kept
+        pyunion cp -a kept one:/back
+        pyunion cp one:/back - | tar -tvf - --numeric-owner | cut -d' ' -f2
+        pyunion rm one >/dev/null
+    """)
+    assert text.splitlines() == ["33/44", f"{USER}:{USER}", f"{SUB_IDS + 32}:{SUB_IDS + 43}", "33/44"]
+
+
+def test_a_link_that_is_copied_from_leads_nowhere_but_into_the_container(user: User) -> None:
+    text = user.output(f"""
+        echo secret >secret
+        pyunion run -d --name one --rootfs {user.top}/rootfs \\
+            sh -c "ln -s $PWD /out; touch /ready; sleep 1000" >/dev/null
+        until pyunion exec one cat /ready 2>/dev/null; do :; done
+        pyunion cp one:/out/secret here 2>&1 || :
+        pyunion rm -f one >/dev/null
+        ls
+    """)
+    assert "No such file" in text
+    assert "here" not in text.splitlines()
