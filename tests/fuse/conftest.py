@@ -118,15 +118,15 @@ class Gate:
 
 
 @pytest.fixture
-def gate(public_path: Path) -> Iterator[Gate]:
-    """A Gate, mounted; opened in the end, so that nothing hangs on it."""
+def gate(request: pytest.FixtureRequest, public_path: Path) -> Iterator[Gate]:
+    """A Gate, mounted, of 4 MiB or the parameter; opened in the end, so that nothing hangs on it."""
     needs.superuser()
     needs.fuse_device()
     path, control = public_path / "gated", public_path / "control"
     path.mkdir()
     control.mkdir()
     program = Path(__file__).parent / "gate.py"
-    size_bytes = 4 << 20
+    size_bytes = getattr(request, "param", 4 << 20)
     server = subprocess.Popen([sys.executable, str(program), str(path), str(control), str(size_bytes)])
     try:
         deadline = time.monotonic() + READY_TIMEOUT_S

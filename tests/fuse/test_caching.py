@@ -13,6 +13,7 @@ from tests.support import needs
 pytestmark = needs.root
 
 NOTHING: dict[str, int] = {}
+LARGE = b"content " * 10_000
 
 
 def fill(lower: Path) -> None:
@@ -20,6 +21,7 @@ def fill(lower: Path) -> None:
     for number in range(100):
         (lower / f"dir/{number}").write_text(f"{number}")
     (lower / "file").write_text("content")
+    (lower / "large").write_bytes(LARGE)
     (lower / "link").symlink_to("file")
     os.link(lower / "file", lower / "other")
 
@@ -56,11 +58,11 @@ def test_a_listing_brings_the_attributes_along(make_union: MakeUnion) -> None:
 def test_content_is_read_once_though_opened_twice(make_union: MakeUnion) -> None:
     union = make_union(fill, "debug")
     with union.requests() as first:
-        assert (union.top / "file").read_text() == "content"
+        assert (union.top / "large").read_bytes() == LARGE
     assert first["read"] == 1
-    os.stat(union.top / "file")  # the kernel asks for the time of the access, once after what it really read
+    os.stat(union.top / "large")  # the kernel asks for the time of the access, once after what it really read
     with union.requests() as second:
-        assert (union.top / "file").read_text() == "content"
+        assert (union.top / "large").read_bytes() == LARGE
     assert second == {"open": 1}
 
 

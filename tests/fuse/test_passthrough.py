@@ -27,7 +27,7 @@ def binding() -> str:
 
 
 DIRECT = "binding=direct"
-OLD, NEW = b"old " * 4096, b"new " * 4096
+OLD, NEW = b"old " * 20_480, b"new " * 20_480  # more than is given to the kernel unasked
 
 
 def fill(lower: Path) -> None:

@@ -141,6 +141,7 @@ class File(Node):
         "fd",
         "handles",
         "index_name",
+        "is_given",
         "kind",
         "link_name",
         "lower",
@@ -173,6 +174,8 @@ class File(Node):
         self.handles: tuple[Handle, ...] = ()
         """Open handles, so that copy-up can turn them to the new file."""
         self.copying: CopyUp | None = None
+        self.is_given = False
+        """Whether the carrier's client has had all its content, which is a lower's: it may ask for none of it again."""
         self.set_id = True
         """False when it surely has no set-id bit, and no capability: none that a stranger's write takes away."""
 
@@ -189,7 +192,8 @@ class Handle:
 
     def __init__(self, fd: int, node: File, flags: int, *, is_upper: bool, privileged: bool) -> None:
         self.fd = fd
-        """Stays the same number over copy-up, which puts the new file behind it."""
+        """Stays the same number over copy-up, which puts the new file behind it. -1: not opened yet, as the carrier's
+        client needn't ask for what is in it; of a file of a lower alone (ops/files.open_late)."""
         self.node = node
         self.flags = flags
         """Of the opener's open(2)."""

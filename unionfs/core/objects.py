@@ -67,8 +67,11 @@ def close(opened: dict[Handle, int]) -> None:
 def turn_handles(reopened: dict[Handle, int]) -> None:
     """Put the file of the upper behind the descriptors of those who opened the lower one: they see later writes."""
     for handle, fd in reopened.items():
-        os.dup2(fd, handle.fd, inheritable=False)
-        os.close(fd)
+        if handle.fd < 0:
+            handle.fd = fd
+        else:
+            os.dup2(fd, handle.fd, inheritable=False)
+            os.close(fd)
         handle.is_upper = True
 
 

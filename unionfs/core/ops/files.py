@@ -21,17 +21,15 @@ def open_file(union: Union, node: Node, flags: int, caller: Caller) -> Steps[int
     Raises OSError: EISDIR, EINVAL (no regular file), EROFS, and those of copy-up and of the layer.
     """
     file = regular(node)
-    writes = flags & os.O_ACCMODE != os.O_RDONLY or flags & os.O_TRUNC
-    if writes:
-        file.opens += 1  # it may lose its names while it is copied
-        try:
-            yield from copyup.upper_file(union, file, 0 if flags & os.O_TRUNC else None)
-            place = objects.locate(union, file)
-            fd = _open_for_writing(place, flags)
-        finally:
-            file.opens -= 1
-    else:
-        fd = objects.locate_data(union, file).open(flags & ~objects.NOT_FOR_LAYER)
+    if not writes(flags):
+        return open_to_read(union, file, flags)
+    file.opens += 1  # it may lose its names while it is copied
+    try:
+        yield from copyup.upper_file(union, file, 0 if flags & os.O_TRUNC else None)
+        place = objects.locate(union, file)
+        fd = _open_for_writing(place, flags)
+    finally:
+        file.opens -= 1
     handle = Handle(fd, file, flags, is_upper=file.is_upper, privileged=caller.uid == 0)
     fh = holding.add_handle(union, handle)
     if flags & os.O_TRUNC and handle.kill_priv:
@@ -41,6 +39,28 @@ def open_file(union: Union, node: Node, flags: int, caller: Caller) -> Steps[int
             release(union, fh)
             raise
     return fh
+
+
+def writes(flags: int) -> bool:
+    """Whether to open a file so may change it."""
+    return bool(flags & (os.O_ACCMODE | os.O_TRUNC))
+
+
+def open_to_read(union: Union, node: Node, flags: int) -> int:
+    """Open a regular file with `flags` that change nothing; its descriptor only if the client hasn't its content.
+
+    Raises OSError: EISDIR, EINVAL (no regular file), and those of the layer.
+    """
+    file = regular(node)
+    handle = Handle(-1, file, flags, is_upper=file.is_upper, privileged=True)
+    if handle.is_upper or not file.is_given:
+        open_late(union, handle)
+    return holding.add_handle(union, handle)
+
+
+def open_late(union: Union, handle: Handle) -> None:
+    """Open the descriptor of `handle`. Raises OSError of the layer."""
+    handle.fd = objects.locate_data(union, handle.node).open(handle.flags & ~objects.NOT_FOR_LAYER)
 
 
 def _open_for_writing(place: At, flags: int) -> int:
@@ -65,9 +85,10 @@ def regular(node: Node) -> File:
 def release(union: Union, fh: int) -> None:
     """Close the handle."""
     handle = union.handles.pop(fh)
-    os.close(handle.fd)
+    if handle.fd >= 0:
+        os.close(handle.fd)
     node = handle.node
-    node.handles = tuple(other for other in node.handles if other is not handle)
+    node.handles = tuple(other for other in node.handles if other is not handle) if node.opens > 1 else ()
     node.opens -= 1
     holding.forget(union, node)
 

@@ -17,7 +17,9 @@ def lookup(union: Union, parent: Node, name: bytes) -> tuple[Node, StatLike]:
 
 def getattr(union: Union, node: Node, handle: Handle | None = None) -> tuple[Node, StatLike]:
     """Attributes of `node`; of an open file through its `handle`, where there is one."""
-    if handle is not None and isinstance(node, File) and node.data is None and handle.is_upper == node.is_upper:
+    if handle is None or handle.fd < 0 or not isinstance(node, File):
+        return node, objects.attr(union, node)
+    if node.data is None and handle.is_upper == node.is_upper:
         return node, objects.shown(union, node, os.fstat(handle.fd))
     return node, objects.attr(union, node)
 

@@ -44,11 +44,16 @@ def read(handle: Handle, offset: int, size: int) -> Answer | Steps[Answer]:
 
 
 def _read_blindly(handle: Handle, offset: int, size: int) -> Answer | Steps[Answer]:
-    device = os.fstat(handle.fd).st_dev
+    waits = may_wait(os.fstat(handle.fd).st_dev)
+    return _read_in_thread(handle, offset, size) if waits else os.pread(handle.fd, size, offset)
+
+
+def may_wait(device: int) -> bool:
+    """Whether a read from the filesystem `device`, which can't say so itself, may wait."""
     waits = _waits.get(device)
     if waits is None:
         waits = _waits[device] = not transfer.is_in_memory(device)
-    return _read_in_thread(handle, offset, size) if waits else os.pread(handle.fd, size, offset)
+    return waits
 
 
 def _read_in_thread(handle: Handle, offset: int, size: int) -> Steps[Answer]:

@@ -71,8 +71,16 @@ class Device:
         notice = protocol.INVAL_ENTRY_OUT.pack(nodeid, len(name), 0) + name + b"\0"
         self._notify(Notify.INVAL_ENTRY, notice)
 
-    def _notify(self, code: Notify, notice: bytes) -> None:
-        self._send([protocol.OUT_HEADER.pack(_OUT_HEADER_BYTES + len(notice), code, 0), notice])
+    def store(self, nodeid: int, content: memoryview) -> None:
+        """Put `content`, the whole of a file, into the kernel's page cache.
+
+        Precondition: nobody has the file open: a page that is being read stays locked until we have answered.
+        """
+        self._notify(Notify.STORE, protocol.STORE_OUT.pack(nodeid, 0, len(content)), content)
+
+    def _notify(self, code: Notify, notice: bytes, content: bytes | memoryview = b"") -> None:
+        size = _OUT_HEADER_BYTES + len(notice) + len(content)
+        self._send([protocol.OUT_HEADER.pack(size, code, 0) + notice, content])
 
     def _send(self, parts: list[bytes | bytearray | memoryview]) -> None:
         try:

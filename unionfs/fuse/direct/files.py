@@ -3,7 +3,7 @@
 import errno
 import os
 
-from unionfs.core.inodes import File, Handle, Node
+from unionfs.core.inodes import Handle, Node
 from unionfs.core.model import StatLike
 from unionfs.core.ops import create, files, inode_flags, space, tmpfile
 from unionfs.core.work import Steps
@@ -19,18 +19,30 @@ _NOT_SENT = os.O_PATH | os.O_TMPFILE
 """Flags of open(2) that the kernel has dealt with."""
 
 
-def open_(mount: Mount, request: Request) -> Steps[Answer]:
+def open_(mount: Mount, request: Request) -> Answer | Steps[Answer]:
     flags, open_flags = request.fields(protocol.OPEN_IN)
+    flags &= ~_NOT_SENT
     node = mount.node(request.nodeid)
-    fh = yield from files.open_file(mount.union, node, flags & ~_NOT_SENT, mount.writer(request))
-    assert isinstance(node, File)  # or it wouldn't be open
+    if not files.writes(flags):
+        return _answer_open(mount, request.nodeid, files.open_to_read(mount.union, node, flags))
+    return _open_to_write(mount, request, flags, kills=bool(open_flags & protocol.OPEN_KILL_SUIDGID))
+
+
+def _open_to_write(mount: Mount, request: Request, flags: int, *, kills: bool) -> Steps[Answer]:
+    nodeid, node = request.nodeid, mount.node(request.nodeid)
+    fh = yield from files.open_file(mount.union, node, flags, mount.writer(request))
+    return _answer_open(mount, nodeid, fh, kills=kills)
+
+
+def _answer_open(mount: Mount, nodeid: int, fh: int, *, kills: bool = False) -> bytes:
+    node = mount.union.handles[fh].node
     try:
-        if open_flags & protocol.OPEN_KILL_SUIDGID and node.set_id:
+        if kills and node.set_id:
             files.drop_set_id(mount.union, node)
-        return _opened(mount, fh, request.nodeid)
+        return _opened(mount, fh, nodeid)
     except OSError as error:
         files.release(mount.union, fh)
-        if isinstance(error, StaleError) and request.nodeid == mount.nodeids.of(node):
+        if isinstance(error, StaleError) and nodeid == mount.nodeids.of(node):
             mount.nodeids.replace(node)
             mount.replaced.append(node)
         raise
@@ -58,7 +70,10 @@ def _made(mount: Mount, fh: int, found: tuple[Node, StatLike]) -> Answer:
 
 
 def _opened(mount: Mount, fh: int, nodeid: int) -> bytes:
-    how = mount.passthrough.open(nodeid, mount.union.handles[fh])
+    handle = mount.union.handles[fh]
+    how = mount.passthrough.open(nodeid, handle)
+    if not (handle.is_upper or mount.passthrough.shared):
+        mount.preload.give(nodeid, handle)
     return protocol.OPEN_OUT.pack(fh, how.flags, how.backing_id)
 
 
@@ -77,12 +92,12 @@ def flush(mount: Mount, request: Request) -> Answer:
 
 def read(mount: Mount, request: Request) -> Answer | Steps[Answer]:
     fh, offset, size = request.fields(protocol.READ_IN)
-    return data.read(mount.handle(fh), offset, size)
+    return data.read(mount.opened(fh), offset, size)
 
 
 def write(mount: Mount, request: Request) -> Answer | Steps[Answer]:
     fh, offset, size, flags = request.fields(protocol.WRITE_IN)
-    handle = mount.handle(fh)
+    handle = mount.opened(fh)
     content = request.data(protocol.WRITE_IN.size, size)
     kills = handle.node.set_id if flags & protocol.WRITE_KILL_SUIDGID else handle.kill_priv and not mount.kills_by_flag
     if kills:
@@ -101,7 +116,7 @@ def fsync(mount: Mount, request: Request) -> Steps[Answer]:
 
 def lseek(mount: Mount, request: Request) -> Answer:
     fh, offset, whence = request.fields(protocol.LSEEK_IN)
-    return protocol.LSEEK_OUT.pack(os.lseek(mount.handle(fh).fd, offset, whence))
+    return protocol.LSEEK_OUT.pack(os.lseek(mount.opened(fh).fd, offset, whence))
 
 
 def fallocate(mount: Mount, request: Request) -> Steps[Answer]:
@@ -124,13 +139,13 @@ def _copy_range(mount: Mount, request: Request, limit: int) -> Steps[int]:
     source, source_offset, _, target, target_offset, length, flags = request.fields(protocol.COPY_FILE_RANGE_IN)
     if flags:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-    reader, writer = mount.handle(source), _writable(mount, target)
+    reader, writer = mount.opened(source), _writable(mount, target)
     return space.copy_file_range(mount.union, reader, source_offset, writer, target_offset, min(length, limit))
 
 
 def _writable(mount: Mount, fh: int) -> Handle:
     """The handle, ready to have its content changed. Raises OSError: EBADF."""
-    handle = mount.handle(fh)
+    handle = mount.opened(fh)
     if handle.flags & os.O_ACCMODE == os.O_RDONLY:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     if handle.kill_priv:

@@ -6,12 +6,14 @@ from typing import Protocol
 
 from unionfs.core.inodes import File, Handle, Node
 from unionfs.core.model import Caller, StatLike
+from unionfs.core.ops import files
 from unionfs.core.union import Union
 from unionfs.core.work import Steps
 from unionfs.fuse import mounting
 from unionfs.fuse.direct import protocol, statistics
 from unionfs.fuse.direct.nodeids import NodeIds
 from unionfs.fuse.direct.passthrough import Passthrough
+from unionfs.fuse.direct.preload import Preload, Store
 from unionfs.fuse.direct.protocol import Init
 from unionfs.fuse.direct.replies import Replies
 from unionfs.fuse.direct.request import Request
@@ -24,10 +26,13 @@ _PRIVILEGED = Caller(0, 0)
 class Mount:
     """One mount: the union, what was agreed with the kernel, and where nodes and handles are found."""
 
-    def __init__(self, union: Union, session: Session, passthrough: Passthrough, timeout_s: float) -> None:
+    def __init__(
+        self, union: Union, session: Session, passthrough: Passthrough, store: Store, timeout_s: float
+    ) -> None:
         self.union = union
         self.features: Init = session.features
         self.passthrough = passthrough
+        self.preload = Preload(store)
         self.replies = Replies(timeout_s)
         self.nodeids = NodeIds(union)
         self.node = self.nodeids.node
@@ -49,6 +54,13 @@ class Mount:
         handle = self.union.handles.get(fh)
         if handle is None:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        return handle
+
+    def opened(self, fh: int) -> Handle:
+        """As `handle`, its descriptor open. Raises OSError of the layer."""
+        handle = self.handle(fh)
+        if handle.fd < 0:
+            files.open_late(self.union, handle)
         return handle
 
     def told(self, found: tuple[Node, StatLike]) -> bytes:

@@ -84,6 +84,7 @@ class Notify(IntEnum):
 
     INVAL_INODE = 2
     INVAL_ENTRY = 3
+    STORE = 4
 
 
 class Init(IntFlag):
@@ -210,6 +211,7 @@ STATX_OUT = Struct("=QII16x" + "IIQIIIH2xQQQQ" + "qI4x" * 4 + "IIII112x")
 
 INVAL_INODE_OUT = Struct("=Qqq")  # ino off len; a negative off means attributes alone
 INVAL_ENTRY_OUT = Struct("=QII")  # parent namelen flags; then the name and a zero byte
+STORE_OUT = Struct("=QQI4x")  # nodeid offset size; then the data
 
 # ioctl(2) on /dev/fuse
 

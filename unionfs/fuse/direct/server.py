@@ -57,7 +57,7 @@ def serve(
         agreed = server.agree(wishes)
         if agreed is not None:
             passthrough = Passthrough(fd, enabled=Init.PASSTHROUGH in agreed.features, shared=shared)
-            server.run(Mount(union, agreed, passthrough, timeout_s), debug=debug)
+            server.run(Mount(union, agreed, passthrough, server.store, timeout_s), debug=debug)
     except EndedError:
         return
     finally:
@@ -69,6 +69,7 @@ class Server:
 
     def __init__(self, union: Union, fd: int, target: bytes | None) -> None:
         self._device = Device(fd)
+        self.store = self._device.store
         self._target = target
         self._workers = Workers()
         self._crowd = Crowd()

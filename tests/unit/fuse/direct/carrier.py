@@ -27,8 +27,10 @@ class Carrier:
         """By number of the request: what stands behind out_header, or the errno."""
         self.dropped: list[int | tuple[int, bytes]] = []
         """Attributes and names that the kernel is to ask for again."""
+        self.stored: dict[int, bytes] = {}
+        """Content that the kernel was given, by nodeid."""
         passthrough = Passthrough(-1, enabled=False, shared=False)
-        self.mount = Mount(union, Session(protocol.MINOR, features), passthrough, 1.5)
+        self.mount = Mount(union, Session(protocol.MINOR, features), passthrough, self.store, 1.5)
         self.workers = Workers(limit=2)
         self.dispatcher = Dispatcher(self.mount, self, self.workers)
         self._unique = 0
@@ -48,6 +50,9 @@ class Carrier:
 
     def drop_name(self, nodeid: int, name: bytes) -> None:
         self.dropped.append((nodeid, name))
+
+    def store(self, nodeid: int, content: memoryview) -> None:
+        self.stored[nodeid] = bytes(content)
 
     # What tests call
 

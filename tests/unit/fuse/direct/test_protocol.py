@@ -21,7 +21,7 @@ SIZES = {
     "FSYNC_IN": 16, "SETXATTR_IN": 8, "SETXATTR_IN_EXT": 16, "GETXATTR_IN": 8, "GETXATTR_OUT": 8, "STATFS_OUT": 80,
     "IOCTL_IN": 32, "IOCTL_OUT": 16, "FALLOCATE_IN": 32, "LSEEK_IN": 24, "LSEEK_OUT": 8, "COPY_FILE_RANGE_IN": 56,
     "STATX_IN": 24, "STATX_OUT": 288, "DIRENT": 24, "BATCH_FORGET_IN": 8, "FORGET_ONE": 16,
-    "INVAL_INODE_OUT": 24, "INVAL_ENTRY_OUT": 16, "BACKING_MAP": 16, "INTERRUPT_IN": 8, "ACCESS_IN": 8,
+    "INVAL_INODE_OUT": 24, "INVAL_ENTRY_OUT": 16, "STORE_OUT": 24, "BACKING_MAP": 16, "INTERRUPT_IN": 8, "ACCESS_IN": 8,
     "FORGET_IN": 8, "RENAME_IN": 8, "LINK_IN": 8, "COPY_FILE_RANGE_OUT": 8, "BACKING_ID": 4,
 }  # fmt: skip
 
@@ -37,7 +37,8 @@ def test_no_layout_is_left_out() -> None:
 
 OTHERWISE_CALLED = {
     "SETXATTR_IN_EXT": "setxattr_in", "GETXATTR_OUT": "getxattr_out", "INVAL_INODE_OUT": "notify_inval_inode_out",
-    "INVAL_ENTRY_OUT": "notify_inval_entry_out", "STATFS_OUT": "kstatfs", "INIT_IN_EXT": "",
+    "INVAL_ENTRY_OUT": "notify_inval_entry_out", "STORE_OUT": "notify_store_out", "STATFS_OUT": "kstatfs",
+    "INIT_IN_EXT": "",
 }  # fmt: skip
 _LINE = re.compile(r'^([A-Z_0-9]+) = Struct\("=(\w+)"\)  # ([\w ]+)', re.MULTILINE)
 
