@@ -136,7 +136,7 @@ def test_a_driver_killed_in_mid_copy_up_leaves_the_lower_file(
     assert raised.value.errno in (errno.ENOTCONN, errno.ECONNABORTED, errno.EIO)
     kill_driver(mounted)
     work = tmp_path / "upper.work/work"
-    assert len(os.listdir(work)) == 1
+    assert os.listdir(work) == []  # the copy gets its name when it is whole
     again = union_mount([lower], tmp_path / "upper", at=mounted.path)
     assert os.listdir(work) == []
     assert os.listdir(tmp_path / "upper") == []

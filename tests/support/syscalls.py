@@ -46,6 +46,7 @@ _CONTINUE = 1
 _NOTICE = struct.Struct("=QIIiIQ6Q")
 _ANSWER = struct.Struct("=QqiI")
 _LIBC = ctypes.CDLL(None, use_errno=True)
+_NAMELESS = os.O_TMPFILE & ~os.O_DIRECTORY
 
 
 class _Program(ctypes.Structure):
@@ -90,7 +91,7 @@ def receive(listener: int) -> Call | None:
         return None
     call, _, _, number, _, _, *arguments = _NOTICE.unpack(buffer)
     name = _NAMES[number]
-    creates = name == "openat" and arguments[2] & (os.O_CREAT | os.O_TRUNC) != 0
+    creates = name == "openat" and arguments[2] & (os.O_CREAT | os.O_TRUNC | _NAMELESS) != 0
     return Call(call, name, creates or name in CHANGING, tuple(arguments))
 
 

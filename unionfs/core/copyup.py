@@ -9,7 +9,7 @@ import os
 import stat
 from contextlib import suppress
 
-from unionfs.core import checks, holding, metacopy, objects, override
+from unionfs.core import checks, holding, metacopy, objects, override, privileges
 from unionfs.core.dialect import IMPURE, NLINK, ORIGIN
 from unionfs.core.inodes import CopyUp, Dir, File, Handle, UpperPart, real_id
 from unionfs.core.layer import Layer
@@ -111,14 +111,14 @@ def _begin(union: Union, node: File, size: int | None, *, data: bool) -> CopyUp:
     regular = stat.S_ISREG(kind)
     size = min(st.st_size, st.st_size if size is None else size) if regular and data else 0
     try:
+        if size:
+            return CopyUp(name, size, _data_work(union, node, layer, source, st, temporary, size))
         _make(source, kind, device, temporary)
         if regular and not data:
             metacopy.mark(union, temporary, st.st_size)
-        if not size:
-            copy_metadata(union, source, st, temporary, layer)
+        copy_metadata(union, source, st, temporary, layer)
         _set_origin(union, node, source, st, temporary)
-        work = _data_work(union, layer, source, objects.locate_data(union, node), st, temporary, size)
-        return CopyUp(name, size, work, lacks_data=regular and not data)
+        return CopyUp(name, 0, Work(lambda: None), lacks_data=regular and not data)
     except OSError:
         workdir.discard(name)
         raise
@@ -141,29 +141,33 @@ def _make(source: At, kind: int, device: int, temporary: At) -> None:
 
 
 def _data_work(
-    union: Union, layer: Layer, source: At, data: At, st: os.stat_result, temporary: At, size: int
+    union: Union, node: File, layer: Layer, source: At, st: os.stat_result, temporary: At, size: int
 ) -> Work:
-    """The work that copies `size` bytes of `data`, then the metadata of `source` in `layer`, of the attributes `st`.
+    """The work that copies `size` bytes of `node`, then the metadata of `source` in `layer`, of the attributes `st`.
 
-    It holds its own descriptors until it has run.
+    It holds its own descriptors until it has run. The copy gets its name when it is synced: syncing a new name means
+    syncing its directory, too. Kernel: ovl_copy_up_tmpfile().
     """
-    if not size:
-        return Work(lambda: None)
+    workdir = checks.writable(union)
     opened: list[int] = []
     try:
-        for place, flags in ((source, os.O_PATH), (data, os.O_RDONLY), (temporary, os.O_WRONLY)):
-            opened.append(place.open(flags))
+        opened.append(workdir.new_file(temporary.name))
+        _set_origin(union, node, source, st, At(opened[0]))
+        opened.append(objects.locate_data(union, node).open(os.O_RDONLY))
+        if node.data is not None:
+            opened.append(source.open(os.O_PATH))
     except OSError:
         _close(opened)
         raise
-    described, reader, writer = opened
+    writer, reader, described = opened[0], opened[1], opened[-1]
 
     def run() -> None:
         try:
-            copy_data(reader, writer, size, lambda: work.stop)
+            copy_data(reader, writer, size, lambda: work.stop, synced=not union.options.volatile)
             copy_metadata(union, At(described), st, At(writer), layer)
             if not union.options.volatile:
                 os.fsync(writer)
+            workdir.give_name(writer, temporary.name)
         finally:
             _close(opened)
 
@@ -279,6 +283,7 @@ def _commit(union: Union, node: File, copying: CopyUp) -> None:
         links = objects.locate(union, node).stat().st_nlink + node.nlink_diff
         index_name = node.link_name if links > 0 and union.primitives.hard_links else None
         upper = temporary.stat()
+        set_id = bool(union.layers[0].override) or privileges.has_any(temporary, upper)
         if not copying.lacks_data:
             reopened = objects.reopened(node, temporary)
         if index_name is not None:
@@ -301,6 +306,7 @@ def _commit(union: Union, node: File, copying: CopyUp) -> None:
     node.data = (node.data or node.lower) if copying.lacks_data else None
     node.lower = None
     node.real = real_id(upper)
+    node.set_id = set_id
     node.index_name = index_name
     node.nlink_diff = links - _INDEXED if index_name is not None else 0
     if node.link_name is not None:

@@ -49,7 +49,7 @@ def fill(union: Union, node: File) -> CopyUp:
         try:
             capability = _capability(target)  # which writing takes away
             try:
-                copy_data(reader, writer, size, lambda: work.stop)
+                copy_data(reader, writer, size, lambda: work.stop, synced=not union.options.volatile)
                 os.ftruncate(writer, size)
             except OSError:
                 with suppress(OSError):  # a hole again

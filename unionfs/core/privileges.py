@@ -11,6 +11,17 @@ CAPABILITY = b"security.capability"
 SET_ID = stat.S_ISUID | stat.S_ISGID
 
 
+def has_any(place: At, st: StatLike) -> bool:
+    """Whether the object at `place`, of the attributes `st`, has set-id bits or capabilities."""
+    if st.st_mode & SET_ID:
+        return True
+    try:
+        place.getxattr(CAPABILITY)
+    except OSError as error:
+        return error.errno not in (errno.ENODATA, errno.EOPNOTSUPP)
+    return True
+
+
 def drop_set_id(place: At, st: StatLike, key: bytes = b"") -> None:
     """Take set-id bits and capabilities from the file of the upper at `place`, whose attributes are `st`.
 

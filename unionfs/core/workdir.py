@@ -18,6 +18,7 @@ _OPEN_DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LINKS = b"links"
 _GUARDS = b"guards"
 _GUARD_BYTES = 1 << 16
+_NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOSYS)
 _CANT_LINK = (errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP, errno.ENOENT)
 
 
@@ -69,6 +70,20 @@ class Workdir:
 
     def temp(self, name: bytes) -> At:
         return At(self.temporary, name)
+
+    def new_file(self, name: bytes) -> int:
+        """A new file, open for writing, that `give_name` will call `name`; some filesystems give a name at once."""
+        try:
+            return os.open(b".", os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o600, dir_fd=self.temporary)
+        except OSError as error:
+            if error.errno not in _NO_TMPFILE:
+                raise
+        return self.temp(name).open(os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+
+    def give_name(self, fd: int, name: bytes) -> None:
+        """Let the file `fd` of `new_file` be the temporary `name`."""
+        with suppress(FileExistsError):
+            os.link(At(fd).path, name, dst_dir_fd=self.temporary, follow_symlinks=True)
 
     def publish(self, name: bytes, target: At) -> None:
         """Move the temporary `name` to `target`, replacing what rename(2) can replace."""

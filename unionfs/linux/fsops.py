@@ -22,6 +22,8 @@ RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
 
+_SYNC_FILE_RANGE_WRITE = 2  # include/uapi/linux/fs.h
+
 _NR_OPENAT2 = 437  # the same on every architecture (Linux 5.6)
 _AT_EMPTY_PATH = 0x1000
 _AT_SYMLINK_NOFOLLOW = 0x100
@@ -68,6 +70,11 @@ def syncfs(fd: int) -> None:
 def fallocate(fd: int, mode: int, offset: int, length: int) -> None:
     """fallocate(2) with its FALLOC_FL_* `mode`. Raises OSError: EOPNOTSUPP (not with this mode on this filesystem)."""
     check(libc.fallocate(fd, mode, ctypes.c_int64(offset), ctypes.c_int64(length)))
+
+
+def start_writing(fd: int, offset: int, length: int) -> None:
+    """Begin to write pages of that range to the disk, and don't wait for them. Errors are told by fsync(2)."""
+    libc.sync_file_range(fd, ctypes.c_int64(offset), ctypes.c_int64(length), _SYNC_FILE_RANGE_WRITE)
 
 
 def birth_ns(dirfd: int, name: bytes) -> int | None:

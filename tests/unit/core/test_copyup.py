@@ -6,10 +6,13 @@ import os
 import pytest
 
 from tests.unit.core.inprocess import ROOT, InProcess
+from unionfs.core import privileges
 from unionfs.core.inodes import File
 from unionfs.core.model import SetAttr
 from unionfs.core.ops import attrs, files, remove, rename
 from unionfs.core.work import run_inline
+
+CAP_NET_RAW = bytes.fromhex("0100000200200000000000000000000000000000")
 
 
 @pytest.fixture
@@ -51,6 +54,24 @@ def test_the_lower_file_stays_visible_until_the_copy_is_whole(fs):
     assert not (fs.upper / "dir/f").exists()
     finish(steps)
     assert (fs.upper / "dir/f").read_bytes() == b"lower data"
+
+
+def test_a_copy_has_no_name_before_it_is_whole(fs):
+    """So that who is killed in its midst leaves nothing behind."""
+    steps, work = begin_open(fs)
+    assert fs.debris() == []
+    work.run()
+    finish(steps)
+
+
+def test_a_copy_is_known_to_have_set_id_bits_or_a_capability(fs):
+    (fs.lowers[1] / "plain").write_bytes(b"x")
+    (fs.lowers[1] / "set-id").write_bytes(b"x")
+    os.chmod(fs.lowers[1] / "set-id", 0o4755)
+    (fs.lowers[1] / "capable").write_bytes(b"x")
+    os.setxattr(fs.lowers[1] / "capable", privileges.CAPABILITY, CAP_NET_RAW)
+    handles = [fs.union.handles[fs.open(name, os.O_RDWR)] for name in ("plain", "set-id", "capable")]
+    assert [handle.node.set_id for handle in handles] == [False, True, True]
 
 
 def test_a_reader_from_before_sees_what_is_written_after(fs):
