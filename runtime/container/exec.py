@@ -54,7 +54,8 @@ class _Job(NamedTuple):
     asked: Asked
     config: Config
     doors: namespaces.Doors
-    confined: Confinement
+    filters: str
+    """Directory of compiled filters of system calls."""
     group: "Group"
     size: tuple[int, int]
     maps: userns.Maps | None
@@ -71,7 +72,7 @@ def run(container: Container, asked: Asked, wish: Wish) -> int:
         asked,
         config,
         doors,
-        confine.confinement(config.security, container.filters, config.privileged or asked.privileged),
+        container.filters,
         cgroups.find(container.id, config.limits),
         console.own_size(),
         userns.maps() if userns.needed() else None,
@@ -142,12 +143,13 @@ class _Guard:
         channel = console.channel() if asked.tty else _NONE
         theirs = (stdin[0], stdout[1], stderr[1])
         namespaces.join_pids(self._job.doors, self._job.config)
+        confined = _confinement(self._job)
         try:
             self._pid = os.fork()
         except OSError:  # ENOMEM: its first process has ended
             raise Refusal(f"container {self._job.config.name} is not running", status=1) from None
         if self._pid == 0:
-            _enter(self._job, theirs, channel[1], writing)
+            _enter(self._job, confined, theirs, channel[1], writing)
         self._pidfd = os.pidfd_open(self._pid)
         for fd in {writing, *theirs, channel[1]} - {-1}:
             os.close(fd)
@@ -202,7 +204,13 @@ class _Guard:
                 signal.pidfd_send_signal(self._pidfd, number)
 
 
-def _enter(job: _Job, stdio: tuple[int, int, int], channel: int, errors: int) -> NoReturn:
+def _confinement(job: _Job) -> Confinement:
+    """Precondition: in the container's user namespace, whose rights count."""
+    privileged = job.config.privileged or job.asked.privileged
+    return confine.confinement(job.config.security, job.filters, privileged)
+
+
+def _enter(job: _Job, confined: Confinement, stdio: tuple[int, int, int], channel: int, errors: int) -> NoReturn:
     """Become the command, or say why not. Precondition: not dumpable; in the container's pid namespace."""
     try:
         job.group.enter()
@@ -212,11 +220,11 @@ def _enter(job: _Job, stdio: tuple[int, int, int], channel: int, errors: int) ->
         namespaces.join(job.doors, job.config)
         for fd in job.doors.descriptors():
             os.close(fd)
-        command = _command(job, channel)
+        command = _command(job, confined, channel)
         for fd in {*stdio} - {-1}:
             os.fchown(fd, command.user.uid, -1)  # /dev/stdout and the like can be opened by their owner only
         rlimits.apply(job.config)
-        confine.drop(job.confined)
+        confine.drop(confined)
     except Refusal as error:
         _give_up(errors, error.status, str(error))
     except OSError as error:
@@ -226,7 +234,7 @@ def _enter(job: _Job, stdio: tuple[int, int, int], channel: int, errors: int) ->
     become(command, stdio, errors)
 
 
-def _command(job: _Job, channel: int) -> Command:
+def _command(job: _Job, confined: Confinement, channel: int) -> Command:
     """Precondition: in the container's namespaces, whose root is ours."""
     asked, config = job.asked, job.config
     root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -242,7 +250,7 @@ def _command(job: _Job, channel: int) -> Command:
         terminal.hand_over(channel, user.uid)
         slave = terminal.slave
     variables = environment(config._replace(env=[*config.env, *asked.env], tty=asked.tty), user)
-    return Command(asked.args, variables, asked.workdir or config.workdir, user, slave, job.confined)
+    return Command(asked.args, variables, asked.workdir or config.workdir, user, slave, confined)
 
 
 def _give_up(errors: int, status: int, message: str) -> NoReturn:

@@ -14,18 +14,19 @@ from tests.e2e.conftest import process
 from tests.support import needs
 
 USER = 40_000 + os.getpid() % 20_000  # several may test at once
+PROGRAM = Path(sys.executable).with_name("pyunion")
 SUB_IDS = (4 + os.getpid() % 1000) << 16
 _PREPARE = """
 set -e
 cd {top}
 for name in passwd group subuid subgid; do
-    cat /etc/$name > $name.new 2>/dev/null || :
+    cat /etc/$name > $name.$$ 2>/dev/null || :
     [ -e /etc/$name ] || touch /etc/$name
 done
-echo 'tester:x:{user}:{user}::{top}/home:/bin/sh' >> passwd.new
-echo 'tester:x:{user}:' >> group.new
-[ -z '{ranges}' ] || echo 'tester:{sub_ids}:65536' | tee subuid.new > subgid.new
-for name in passwd group subuid subgid; do mount --bind $name.new /etc/$name; done
+echo 'tester:x:{user}:{user}::{top}/home:/bin/sh' >> passwd.$$
+echo 'tester:x:{user}:' >> group.$$
+[ -z '{ranges}' ] || echo 'tester:{sub_ids}:65536' | tee subuid.$$ > subgid.$$
+for name in passwd group subuid subgid; do mount --bind $name.$$ /etc/$name; done
 mkdir -p dev
 mount -t tmpfs tmpfs dev
 mknod -m 666 dev/fuse c 10 229
@@ -34,7 +35,7 @@ exec setpriv --reuid {user} --regid {user} --clear-groups env -i PATH="$PATH" HO
     XDG_RUNTIME_DIR={top}/home/run XDG_DATA_HOME={top}/home/data sh -ec '
         pyunion() {{ {program} "$@"; }}
         box() {{ pyunion run --rm --rootfs {top}/rootfs "$@"; }}
-        cd {top}/home; . {top}/script'
+        cd {top}/home; . {script}'
 """
 
 
@@ -45,14 +46,18 @@ class User:
         self.top = top
         self.ranges = True
 
-    def __call__(self, script: str) -> "subprocess.CompletedProcess[str]":
-        (self.top / "script").write_text(script)
-        program = Path(sys.executable).with_name("pyunion")
+    def argv(self, script: str) -> list[str]:
+        """A shell of the user's that runs `script`, in a process without others above it."""
+        with tempfile.NamedTemporaryFile("w", dir=self.top, prefix="script-", delete=False) as file:
+            file.write(script)
+        os.chmod(file.name, 0o644)
         ranges = "yes" if self.ranges else ""
-        text = _PREPARE.format(top=self.top, user=USER, sub_ids=SUB_IDS, program=program, ranges=ranges)
-        argv = ["unshare", "-m", "--propagation", "private", "sh", "-c", text]
+        names = {"top": self.top, "user": USER, "sub_ids": SUB_IDS, "program": PROGRAM, "ranges": ranges}
+        return ["unshare", "-m", "--propagation", "private", "sh", "-c", _PREPARE.format(script=file.name, **names)]
+
+    def __call__(self, script: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            argv, capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL
+            self.argv(script), capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL
         )
 
     def output(self, script: str) -> str:
@@ -98,6 +103,19 @@ def test_root_inside_is_the_user_outside(user: User) -> None:
     assert identity == "0"
     assert [line.split() for line in maps] == [["0", str(USER), "1"], ["1", str(SUB_IDS), "65535"]]
     assert int(capabilities.split()[1], 16) & 1 << 21 == 0, "no CAP_SYS_ADMIN"
+
+
+def test_exec_gives_what_run_gives(user: User) -> None:
+    text = user.output(f"""
+        for options in --cap-drop=kill --cap-add=net_raw '--user alice --cap-add=net_raw'; do
+            pyunion run -d --name one $options --rootfs {user.top}/rootfs sleep 1000 >id
+            pyunion exec one grep -E '^(Cap|Seccomp:)' /proc/self/status >by-exec
+            box $options grep -E '^(Cap|Seccomp:)' /proc/self/status >by-run
+            cmp by-run by-exec && grep -c Cap by-exec
+            pyunion rm -f one
+        done
+    """)
+    assert text.split() == ["5", "one"] * 3
 
 
 def test_files_belong_to_whom_they_are_given(user: User) -> None:
