@@ -1,12 +1,14 @@
 # `make demo` and `make test` do all the set-up first; see .ci/bootstrap.
-.PHONY: help demo test fuzz features bench lint clean
+.PHONY: help demo test fuzz races features bench lint clean
 
 EXAMPLES = 500
+STARTS = 200
 
 help:
 	@echo "make demo      a container over this machine's own root, and what it changed"
 	@echo "make test      the whole test suite (PYTEST_ARGS='-k whiteout' for a part)"
 	@echo "make fuzz      random calls beside kernel overlayfs (EXAMPLES=500 rounds), many processes, every fault"
+	@echo "make races     attacks that race with a start, and containers killed at random (STARTS=200 times each)"
 	@echo "make features  tests of the mount without each feature of the kernel's FUSE in turn (an hour)"
 	@echo "make bench     measure beside other unions, and write docs/performance.md (BENCH_ARGS='--quick walk' for a part)"
 	@echo "make lint      ruff, mypy --strict, import directions"
@@ -24,6 +26,10 @@ fuzz:
 	@.ci/bootstrap test
 	@PYUNION_FUZZ_EXAMPLES=$(EXAMPLES) .venv/bin/python -m pytest tests/differential tests/concurrency tests/faults tests/unit/fuse \
 	    tests/fuse/test_passthrough.py -o timeout=0 $(PYTEST_ARGS)
+
+races:
+	@.ci/bootstrap test
+	@PYUNION_TEST_RACES=$(STARTS) PYUNION_TEST_STARTS=$(STARTS) .venv/bin/python -m pytest -m race -o timeout=0 $(PYTEST_ARGS)
 
 features:
 	@.ci/bootstrap test

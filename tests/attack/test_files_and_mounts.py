@@ -45,6 +45,7 @@ def mounts(below: Path) -> list[str]:
     return [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f" {below}/" in line]
 
 
+@pytest.mark.race
 def test_a_mount_point_that_changes_into_a_link_leads_nowhere(pyunion: Pyunion, outside: Path, tmp_path: Path) -> None:
     """CVE-2021-30465: two containers share a volume; in one, a part of the other's mount point comes and goes."""
     shared = tmp_path / "shared"
@@ -62,6 +63,7 @@ def test_a_mount_point_that_changes_into_a_link_leads_nowhere(pyunion: Pyunion, 
     assert not (outside / "sub/new").exists()
 
 
+@pytest.mark.race
 def test_directories_for_mounts_are_made_inside_alone(pyunion: Pyunion, outside: Path, tmp_path: Path) -> None:
     """CVE-2024-45310."""
     shared = tmp_path / "shared"
@@ -212,6 +214,7 @@ def test_hidden_attributes_can_be_neither_set_nor_seen(pyunion: Pyunion) -> None
     assert result.stderr == ""
 
 
+@pytest.mark.race
 def test_copying_follows_no_link_that_a_container_flips(pyunion: Pyunion, outside: Path, tmp_path: Path) -> None:
     """CVE-2018-15664: in both directions, while a component of the path comes and goes as a link to the host."""
     given = tmp_path / "given"

@@ -51,6 +51,7 @@ _SWAPS = {
 }
 
 
+@pytest.mark.race
 @pytest.mark.parametrize("what", _SWAPS)
 def test_a_program_that_changes_into_a_magic_link_is_never_the_interpreter(pyunion: Pyunion, what: str) -> None:
     """CVE-2019-5736 as a race: what was looked at is swapped before it is executed."""
@@ -71,15 +72,18 @@ def test_a_null_device_that_was_replaced_gives_a_command_nothing(pyunion: Pyunio
     """Opened with all our rights, /proc/1/mem would be the command's standard input: a way to write to our memory."""
     for target in ("/proc/1/mem", "/proc/1/exe", "/proc/1/environ", "/etc/passwd"):
         replace = f"rm /dev/null; ln -s {target} /dev/null; echo ready; sleep 1000"
-        name = pyunion("run", "-d", "--rootfs", pyunion.rootfs, "sh", "-c", replace).stdout.strip()
-        wait_for("it is replaced", lambda name=name: "ready" in pyunion("logs", name).stdout)
-        result = pyunion("exec", name, "readlink", "/proc/self/fd/0")
+        popen = pyunion.start("--name", "replaced", "sh", "-c", replace)
+        assert popen.stdout is not None
+        assert popen.stdout.readline() == "ready\n"
+        result = pyunion("exec", "replaced", "readlink", "/proc/self/fd/0")
         assert (result.returncode, result.stdout) == (125, "")
         assert "/dev/null" in result.stderr
-        assert pyunion("exec", "-i", name, "echo", "in").stdout == "in\n"
-        pyunion("rm", "-f", name)
+        assert pyunion("exec", "-i", "replaced", "echo", "in").stdout == "in\n"
+        pyunion("rm", "-f", "replaced")
+        popen.communicate(timeout=30)
 
 
+@pytest.mark.race
 def test_processes_on_their_way_into_a_container_cannot_be_looked_into(pyunion: Pyunion) -> None:
     """While commands are started in it, a container tries to read their exe, and what its pid 1 has."""
     name = pyunion("run", "-d", "--rootfs", pyunion.rootfs, "sh", "-c", _SEARCH).stdout.strip()
