@@ -3,14 +3,12 @@
 import os
 import stat
 import sys
-import threading
-from collections.abc import Callable
-from typing import NamedTuple
 
 from runtime.cli.options import Option, Parsed, verb
 from runtime.cli.run import open_store
 from runtime.container import copy
-from runtime.container.roots import open_root
+from runtime.container.carry import Target, packed
+from runtime.container.roots import enter, open_root
 from runtime.container.store import Store
 from runtime.errors import Refusal, UsageError, describe
 from runtime.image.errors import Corrupt
@@ -23,13 +21,6 @@ _CP = (
 )
 _CHUNK_BYTES = 1 << 18
 _OPENED = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-
-
-class Target(NamedTuple):
-    """Where to write: a directory opener, and what the source is called there (empty: its content goes there)."""
-
-    opener: copy.Opener
-    name: bytes
 
 
 @verb(
@@ -70,24 +61,29 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _out(store: Store, name: str, path: str, target: str, *, archive: bool, follow: bool) -> None:
-    with open_root(store, store.find(name)) as root:
-        source = copy.resolve(root, _clean(path), follow=follow or path.endswith("/"))
-        try:
-            if target == "-":
-                if os.isatty(1):
-                    raise UsageError("an archive isn't written to a terminal: redirect it")
+    container = store.find(name)
+    with open_root(store, container) as root:
+
+        def resolve() -> int:
+            enter(container)
+            return copy.resolve(root, _clean(path), follow=follow or path.endswith("/"))
+
+        if target == "-":
+            if os.isatty(1):
+                raise UsageError("an archive isn't written to a terminal: redirect it")
+            source = resolve()
+            try:
                 copy.pack(source, _name(path), sys.stdout.buffer.write)
                 sys.stdout.buffer.flush()
-                return
-            is_directory = stat.S_ISDIR(os.fstat(source).st_mode)
-            opened, place = _here(target, path, is_directory)
-            owner = None if archive else (os.geteuid(), os.getegid())
+            finally:
+                os.close(source)  # a mount that was made for it goes with the last who has it open
+            return
+        with packed(resolve) as stream:
+            opened, place = _here(target, path, stream.is_directory)
             try:
-                carry(source, place, owner)
+                stream.unpack(place, None if archive else (os.geteuid(), os.getegid()))
             finally:
                 os.close(opened)
-        finally:
-            os.close(source)
 
 
 def _here(target: str, path: str, is_directory: bool) -> tuple[int, Target]:
@@ -105,8 +101,10 @@ def _here(target: str, path: str, is_directory: bool) -> tuple[int, Target]:
 
 
 def _in(store: Store, path: str, name: str, target: str, *, archive: bool, follow: bool) -> None:
-    with open_root(store, store.find(name)) as root:
+    container = store.find(name)
+    with open_root(store, container) as root:
         if path == "-":
+            enter(container)
             if not _is_directory(root, target):
                 raise Refusal(f"destination {name}:{target} must be a directory", status=1)
             copy.unpack(lambda: os.read(0, _CHUNK_BYTES), copy.inside(root, _clean(target)), None)
@@ -114,8 +112,10 @@ def _in(store: Store, path: str, name: str, target: str, *, archive: bool, follo
         flags = os.O_PATH | os.O_CLOEXEC | (0 if follow or path.endswith("/") else os.O_NOFOLLOW)
         source = os.open(path, flags)
         try:
-            place = _there(root, path, target, stat.S_ISDIR(os.fstat(source).st_mode))
-            carry(source, place, None if archive else (0, 0))
+            with packed(lambda: source) as stream:
+                enter(container)
+                place = _there(root, path, target, stream.is_directory)
+                stream.unpack(place, None if archive else (0, 0))
         finally:
             os.close(source)
 
@@ -139,43 +139,6 @@ def _is_directory(root: int, path: str) -> bool:
         return stat.S_ISDIR(os.fstat(fd).st_mode)
     finally:
         os.close(fd)
-
-
-def carry(source: int, place: Target, owner: tuple[int, int] | None) -> None:
-    """Copy what `source` is, with all below it; `owner`: of all that is made, None: as it is.
-
-    Pack in a thread, unpack here: nothing is held but what a pipe holds.
-    """
-    reading, writing = os.pipe()
-    errors: list[Exception] = []
-    top = b"top"
-
-    def produce() -> None:
-        try:
-            with open(writing, "wb") as file:
-                copy.pack(source, top, file.write)
-        except Exception as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=produce, daemon=True)
-    thread.start()
-    try:
-        copy.unpack(_reader(reading, errors), place.opener, owner, (top, place.name))
-    finally:
-        os.close(reading)
-        thread.join()
-    if errors:
-        raise errors[0]
-
-
-def _reader(fd: int, errors: list[Exception]) -> Callable[[], bytes]:
-    def read() -> bytes:
-        data = os.read(fd, _CHUNK_BYTES)
-        if not data and errors:
-            raise errors[0]
-        return data
-
-    return read
 
 
 def _clean(path: str) -> bytes:

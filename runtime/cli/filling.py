@@ -3,8 +3,8 @@
 import os
 import stat
 
-from runtime.cli.copies import Target, carry
 from runtime.container import copy
+from runtime.container.carry import Target, packed
 from runtime.container.config import Config, Volume
 from runtime.container.record import Container
 from runtime.container.roots import mounted
@@ -34,7 +34,8 @@ def _fill(root: int, volume: Volume) -> None:
     target = os.open(volume.source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         if stat.S_ISDIR(os.fstat(source).st_mode):
-            carry(source, Target(copy.below(target), b""), None)
+            with packed(lambda: source) as stream:
+                stream.unpack(Target(copy.below(target), b""), None)
             copy_attributes(f"/proc/self/fd/{source}/.", volume.source)
     finally:
         os.close(source)

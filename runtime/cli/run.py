@@ -11,7 +11,7 @@ from runtime.cli.flags import process, tables
 from runtime.cli.options import Option, Parsed, verb
 from runtime.container import launch, mask, trace
 from runtime.container.caller import Wish
-from runtime.container.config import Config, Volume
+from runtime.container.config import Config, Maps, Volume
 from runtime.container.events import emit
 from runtime.container.record import RUNNING, SHORT_ID, Container
 from runtime.container.store import Store
@@ -225,6 +225,7 @@ def _create(store: Store, container: Container, wanted: Config, layers: list[str
         nested=nested,
         hostname=wanted.hostname or _hostname(wanted, container),
         volumes=_volumes(wanted, container),
+        maps=wanted.maps or _maps(wanted, store, container),
     )
 
 
@@ -235,6 +236,14 @@ def _volumes(wanted: Config, container: Container) -> list[Volume]:
 
     volumes = NamedVolumes(container.places)
     return [volumes.placed(volume, container.id) for volume in wanted.volumes]
+
+
+def _maps(wanted: Config, store: Store, container: Container) -> Maps | None:
+    if "user" not in wanted.namespaces:
+        return None
+    from runtime.container import id_ranges
+
+    return id_ranges.reserve(store, container)
 
 
 def _hostname(wanted: Config, container: Container) -> str:

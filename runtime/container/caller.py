@@ -1,13 +1,10 @@
 """How a container hangs on the command that starts it."""
 
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from runtime.container.config import Config
+from runtime.container.config import Config, Maps
 from runtime.errors import UsageError
-
-if TYPE_CHECKING:
-    from runtime.container.userns import Maps
 
 DEFAULT_KEYS = b"\x10\x11"  # ctrl-p, ctrl-q
 
@@ -42,7 +39,7 @@ class Caller(NamedTuple):
     """The caller's own terminal and its settings, to be restored if the caller lends it and can't."""
     size: tuple[int, int] = (0, 0)
     """Rows and columns of the terminal that the command gets, if it gets one."""
-    maps: "Maps | None" = None
+    maps: Maps | None = None
     """Of the user namespace that this is all in, if the caller is an ordinary user."""
 
     def descriptors(self) -> set[int]:

@@ -15,6 +15,8 @@ class Volume(NamedTuple):
     """If it is a named volume."""
     copies: bool = True
     """Whether a volume that is empty gets what the image has in its place."""
+    mapped: bool = False
+    """Whether its owners are those seen in the container's user namespace, as a named volume's are in any case."""
 
 
 class Tmpfs(NamedTuple):
@@ -25,6 +27,34 @@ class Tmpfs(NamedTuple):
     """Of tmpfs itself: size, mode, uid, gid, nr_inodes, nr_blocks."""
     flags: list[str]
     """Of the mount: ro, nosuid, nodev, noexec."""
+
+
+class Maps(NamedTuple):
+    """Ids of a user namespace: rows of (first inside, first of the machine's, how many)."""
+
+    uids: list[tuple[int, int, int]]
+    gids: list[tuple[int, int, int]]
+
+    @property
+    def only_root(self) -> bool:
+        """Whether there is one id alone."""
+        return sum(count for _, _, count in self.uids) == 1
+
+    @property
+    def root(self) -> tuple[int, int]:
+        """Who root of the namespace, and its group, are on the machine."""
+        return _outside(self.uids, 0), _outside(self.gids, 0)
+
+    def has_uid(self, uid: int) -> bool:
+        return _outside(self.uids, uid) >= 0
+
+    def has_gid(self, gid: int) -> bool:
+        return _outside(self.gids, gid) >= 0
+
+
+def _outside(rows: list[tuple[int, int, int]], inside: int) -> int:
+    """What an id of the namespace is on the machine; -1: it isn't mapped."""
+    return next((start + inside - first for first, start, count in rows if first <= inside < first + count), -1)
 
 
 class Config(NamedTuple):
@@ -70,7 +100,8 @@ class Config(NamedTuple):
     log: dict[str, Any] = {}
     """driver (json-file or none), max_bytes, max_files."""
     namespaces: dict[str, str] = {}
-    """Which are not its own: kind (pid, ipc, uts, net, cgroup) to `host` or `container:ID`."""
+    """Which are not as usual: kind (pid, ipc, uts, net, cgroup) to `host` or `container:ID`; user to `private` or
+    `container:ID`."""
     privileged: bool = False
     read_only: bool = False
     groups: list[str] = []
@@ -86,6 +117,8 @@ class Config(NamedTuple):
     """Whether nothing of its root filesystem needs to survive a crash of the machine."""
     security: dict[str, Any] = {}
     """Capabilities, system calls, labels: see confine.py."""
+    maps: Maps | None = None
+    """Of its user namespace, if root made it one."""
     networks: dict[str, Any] = {}
     """What `network` needs to know more: see runtime.network."""
 
@@ -100,4 +133,5 @@ def from_json(value: dict[str, Any]) -> Config:
     known: dict[str, Any] = {**Config._field_defaults, **{key: value[key] for key in Config._fields if key in value}}
     known["volumes"] = [Volume(*volume) for volume in known["volumes"]]
     known["tmpfs"] = [Tmpfs(*tmpfs) for tmpfs in known["tmpfs"]]
+    known["maps"] = Maps(*known["maps"]) if known["maps"] else None
     return Config(**known)

@@ -84,6 +84,8 @@ def _host_config(config: Config) -> dict[str, Any]:
         "IpcMode": config.namespaces.get("ipc", "private"),
         "PidMode": config.namespaces.get("pid", ""),
         "UTSMode": config.namespaces.get("uts", ""),
+        "UsernsMode": config.namespaces.get("user", ""),
+        "IDMappings": _maps(config),
         "CgroupnsMode": config.namespaces.get("cgroup", "private"),
         "Privileged": config.privileged,
         "ReadonlyRootfs": config.read_only,
@@ -98,6 +100,14 @@ def _host_config(config: Config) -> dict[str, Any]:
         "Limits": config.limits,
         "Security": config.security,
     }
+
+
+def _maps(config: Config) -> dict[str, list[str]]:
+    """In podman's words."""
+    if config.maps is None:
+        return {}
+    uids, gids = ([f"{first}:{outside}:{count}" for first, outside, count in rows] for rows in config.maps)
+    return {"UidMap": uids, "GidMap": gids}
 
 
 def _log_options(config: Config) -> dict[str, str]:

@@ -63,6 +63,8 @@ class DeviceNode(NamedTuple):
     device: int
     access: str
     """Of r, w and m."""
+    source: str
+    """The machine's own node."""
 
     def rule(self) -> DeviceRule:
         """What its control group must allow."""
@@ -85,7 +87,8 @@ def parse_device(text: str) -> DeviceNode:
         raise UsageError(f"invalid device {text!r}: {source}: {error.strerror}") from None
     if not stat.S_ISBLK(status.st_mode) and not stat.S_ISCHR(status.st_mode):
         raise UsageError(f"invalid device {text!r}: {source} is not a device")
-    return DeviceNode(os.path.normpath(target), status.st_mode, (status.st_uid, status.st_gid), status.st_rdev, access)
+    owner = (status.st_uid, status.st_gid)
+    return DeviceNode(os.path.normpath(target), status.st_mode, owner, status.st_rdev, access, os.path.abspath(source))
 
 
 _TERMINALS = (4, 5)
@@ -106,12 +109,15 @@ def all_below(directory: str = "/dev") -> list[DeviceNode]:
             plain = stat.S_ISCHR(status.st_mode) and os.major(status.st_rdev) not in _TERMINALS
             if plain or stat.S_ISBLK(status.st_mode):
                 owner = (status.st_uid, status.st_gid)
-                found.append(DeviceNode(path, status.st_mode, owner, status.st_rdev, "rwm"))
+                found.append(DeviceNode(path, status.st_mode, owner, status.st_rdev, "rwm", path))
     return found
 
 
-def make(dev: int, nodes: Iterable[DeviceNode]) -> None:
-    """Make `nodes` on the filesystem `dev`, which will be /dev; what is there is left. Raises OSError."""
+def make(dev: int, nodes: Iterable[DeviceNode], *, bound: bool) -> None:
+    """Make `nodes` on the filesystem `dev`, which will be /dev; what is there is left. Raises OSError.
+
+    `bound`: files instead, on which the machine's own are mounted later, where a node can't be made.
+    """
     for node in nodes:
         *folders, name = node.target.removeprefix("/dev/").split("/")
         for depth in range(1, len(folders) + 1):
@@ -119,5 +125,6 @@ def make(dev: int, nodes: Iterable[DeviceNode]) -> None:
                 os.mkdir("/".join(folders[:depth]), 0o755, dir_fd=dev)
         path = "/".join((*folders, name))
         with suppress(FileExistsError):
-            os.mknod(path, node.mode, node.device, dir_fd=dev)
-            os.chown(path, *node.owner, dir_fd=dev)
+            os.mknod(path, stat.S_IFREG if bound else node.mode, 0 if bound else node.device, dir_fd=dev)
+            if not bound:
+                os.chown(path, *node.owner, dir_fd=dev)

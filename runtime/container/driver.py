@@ -6,11 +6,12 @@ meanwhile what it needs: that takes longest of all in a container's start.
 
 import gc
 import os
+import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from runtime.container import signals
-from runtime.container.config import Config
+from runtime.container.config import Config, Maps
 from runtime.container.progress import send_failure
 from runtime.container.record import Container, bury
 from runtime.container.store import skeleton
@@ -21,7 +22,7 @@ from unionfs.linux import process
 from unionfs.linux.descriptors import close_all_but
 
 if TYPE_CHECKING:
-    from runtime.container.userns import Maps
+    from runtime.container.mapped import Space
     from unionfs.core.union import Union
 
 
@@ -38,7 +39,7 @@ class DriverJob(NamedTuple):
     """The container's lock, held only by being open."""
     monitor: int
     """Pid of the process that forks this one."""
-    maps: "Maps | None"
+    maps: Maps | None
     """Of the user namespace we are in, if we aren't root."""
 
 
@@ -54,11 +55,16 @@ class Serving(NamedTuple):
     """What it, and the first process, have to say."""
     progress: int
     """Where the first process says it."""
+    user: int
+    """The user namespace that the first process is to enter, or -1."""
 
 
-def fork(container: Container, lock: int, maps: "Maps | None") -> Serving:
-    """Start the driver of a container; begin() has it open the layers. Raises OSError: there is no /dev/fuse."""
-    device = open_device()
+def fork(container: Container, lock: int, maps: Maps | None, space: "Space | None" = None) -> Serving:
+    """Start the driver of a container; begin() has it open the layers. Raises OSError: there is no /dev/fuse.
+
+    `space`: a user namespace of the container's that isn't ours.
+    """
+    device, user = space or (open_device(), -1)
     mounted_reader, mounted = os.pipe()
     reader, progress = os.pipe()
     us = os.getpid()
@@ -66,7 +72,15 @@ def fork(container: Container, lock: int, maps: "Maps | None") -> Serving:
     if pid == 0:
         main(DriverJob(container, device, mounted_reader, progress, lock, us, maps))
     os.close(mounted_reader)
-    return Serving(pid, device, mounted, reader, progress)
+    return Serving(pid, device, mounted, reader, progress, user)
+
+
+def discard(serving: Serving) -> None:
+    """End a driver that wasn't begun."""
+    for fd in (serving.device, serving.mounted, serving.reader, serving.progress):
+        os.close(fd)
+    os.kill(serving.pid, signal.SIGKILL)
+    os.waitpid(serving.pid, 0)
 
 
 def begin(serving: Serving) -> None:
@@ -123,13 +137,13 @@ def _serve(job: DriverJob) -> None:
     union.close()
 
 
-def open_root(container: Container, config: Config, maps: "Maps | None") -> "Union":
+def open_root(container: Container, config: Config, maps: Maps | None) -> "Union":
     """The union that is a container's root filesystem; `maps` as in DriverJob. Raises UnionError, OSError."""
     from unionfs.core.opening import open_union
     from unionfs.core.options import UnionOptions
 
     layers = [*config.layers, skeleton(container.places)]
-    squashed = 0 if maps is not None and maps.uids is None else None
+    squashed = 0 if maps is not None and maps.only_root else None
     return open_union(
         UnionOptions(
             lower=tuple(map(os.fsencode, layers)),

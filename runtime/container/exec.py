@@ -14,11 +14,11 @@ import socket  # noqa: F401  what console imports later couldn't be imported the
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from runtime.container import confine, console, control, namespaces, rlimits, signals, userns, users
+from runtime.container import confine, console, control, mapped, namespaces, rlimits, signals, userns, users
 from runtime.container.caller import Wish
 from runtime.container.command import Command
 from runtime.container.command import run as become
-from runtime.container.config import Config
+from runtime.container.config import Config, Maps
 from runtime.container.confine import Confinement
 from runtime.container.hub import Client, Hub
 from runtime.container.init import environment, switch_import_off
@@ -58,7 +58,7 @@ class _Job(NamedTuple):
     """Directory of compiled filters of system calls."""
     group: "Group"
     size: tuple[int, int]
-    maps: userns.Maps | None
+    maps: Maps | None
     """Of the container's user namespace, if we aren't root."""
 
 
@@ -75,7 +75,7 @@ def run(container: Container, asked: Asked, wish: Wish) -> int:
         container.filters,
         cgroups.find(container.id, config.limits),
         console.own_size(),
-        userns.maps() if userns.needed() else None,
+        userns.maps() if userns.needed() else config.maps,
     )
     ours, theirs = control.pair()
     guard = os.fork()
@@ -142,6 +142,7 @@ class _Guard:
         stdout, stderr = (_NONE, _NONE) if asked.tty else (os.pipe(), os.pipe())
         channel = console.channel() if asked.tty else _NONE
         theirs = (stdin[0], stdout[1], stderr[1])
+        mapped.give_to_root(self._job.config, theirs)
         namespaces.join_pids(self._job.doors, self._job.config)
         confined = _confinement(self._job)
         try:
@@ -216,14 +217,20 @@ def _enter(job: _Job, confined: Confinement, stdio: tuple[int, int, int], channe
         job.group.enter()
         close_all_but({0, 1, 2, *job.doors.descriptors(), channel, errors, *stdio} - {-1})
         switch_import_off()
-        process.join_new_keyring()
+        if job.config.maps is not None:
+            rlimits.apply(job.config)
         namespaces.join(job.doors, job.config)
+        if job.config.maps is not None:
+            mapped.become_root()
+            process.make_undumpable()
+        process.join_new_keyring()
         for fd in job.doors.descriptors():
             os.close(fd)
         command = _command(job, confined, channel)
         for fd in {*stdio} - {-1}:
             os.fchown(fd, command.user.uid, -1)  # /dev/stdout and the like can be opened by their owner only
-        rlimits.apply(job.config)
+        if job.config.maps is None:
+            rlimits.apply(job.config)
         confine.drop(confined)
     except Refusal as error:
         _give_up(errors, error.status, str(error))
@@ -240,7 +247,7 @@ def _command(job: _Job, confined: Confinement, channel: int) -> Command:
     root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     user = users.look_up(root, asked.user or config.user, config.groups)
     if job.maps is not None:
-        user = userns.as_possible(job.maps, user)
+        user = mapped.as_possible(job.maps, user)
     os.close(root)
     slave = -1
     if asked.tty:

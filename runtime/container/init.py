@@ -11,10 +11,10 @@ import signal
 import sys
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from runtime.container import confine, console, namespaces, network, progress, rlimits, rootfs, sysctls, userns, users
+from runtime.container import confine, console, mapped, namespaces, network, progress, rlimits, rootfs, sysctls, users
 from runtime.container.cgroups import shown
 from runtime.container.command import Command, run
-from runtime.container.config import Config
+from runtime.container.config import Config, Maps
 from runtime.container.inroot import open_target
 from runtime.container.trace import kept, mark
 from runtime.errors import FAILURE, SIGNALLED, Refusal, describe
@@ -24,7 +24,6 @@ from unionfs.linux.descriptors import close_all_but, point_at_null
 
 if TYPE_CHECKING:
     from runtime.container.cgroups.group import Group
-    from runtime.container.userns import Maps
 
 _MOST = 2**31 - 1
 _MESSAGE_BYTES = 4096
@@ -55,10 +54,14 @@ class Job(NamedTuple):
     resolv_conf: bytes
     filters: str
     """Directory of compiled filters of system calls."""
-    maps: "Maps | None"
-    """Of the user namespace we are in, if we aren't root."""
+    maps: Maps | None
+    """Of the container's user namespace, if that isn't the machine's."""
     doors: int
     """Socket through which descriptors of the namespaces go to the monitor, or -1."""
+    user: int
+    """The user namespace to enter, where the monitor is outside of it, or -1."""
+    born: int
+    """Pipe on which the monitor hears who has entered it, or -1."""
 
 
 def main(job: Job) -> NoReturn:
@@ -86,10 +89,8 @@ def _start(job: Job) -> int:
     process.make_undumpable()
     job.group.enter()
     pidfds = {pidfd for pidfd, _ in job.namespaces.joined}
-    close_all_but(
-        {0, 1, 2, job.device, job.mounted, job.progress, job.go, *job.stdio, job.terminal, job.doors, *pidfds, *kept()}
-        - {-1}
-    )
+    pipes = {job.device, job.mounted, job.progress, job.go, *job.stdio, job.terminal, job.doors, job.user, job.born}
+    close_all_but({0, 1, 2, *pipes, *pidfds, *kept()} - {-1})
     if not progress.is_heard(job.progress):
         raise Refusal("the monitor process was killed")  # before we asked to be told
     process.set_title("pyunion: init")
@@ -100,7 +101,11 @@ def _start(job: Job) -> int:
     progress.send_unshared(job.progress)
     mark("namespaces made")
     confined = confine.confinement(config.security, job.filters, config.privileged)
-    scratch = _make_scratch(job)
+    place = os.open(job.run_directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    if job.user >= 0:
+        _become_root()
+    process.join_new_keyring()
+    scratch = _make_scratch(job, place)
     root = _mount_union(job, scratch)
     own_groups = config.namespaces.get("cgroup", "private") == "private"
     groups = shown.prepare(job.group, writable=config.privileged) if own_groups else []
@@ -112,7 +117,7 @@ def _start(job: Job) -> int:
     mark("root filesystem ready")
     user = users.look_up(root, config.user, config.groups)
     if job.maps is not None:
-        user = userns.as_possible(job.maps, user)
+        user = mapped.as_possible(job.maps, user)
     for fd in {*job.stdio} - {-1}:
         os.fchown(fd, user.uid, -1)  # /dev/stdout and the like can be opened by their owner only
     for path in (*config.image_volumes, config.workdir):
@@ -129,7 +134,8 @@ def _start(job: Job) -> int:
     if not os.read(job.go, 1):
         raise Refusal("the monitor process was killed")
     os.close(job.go)
-    rlimits.apply(config)
+    if job.user < 0:
+        rlimits.apply(config)
     confine.drop(confined)
     command = Command(config.args, environment(config, user), config.workdir, user, slave, confined)
     return _fork_command(job, command)
@@ -138,9 +144,14 @@ def _start(job: Job) -> int:
 def _leave_the_host(job: Job) -> tuple[int, list[int]]:
     """Enter the namespaces: a /dev/shm that comes with them, or -1, and the volumes, as detached mounts."""
     config = job.config
-    process.join_new_keyring()
-    shm = namespaces.enter(job.namespaces)
-    volumes = rootfs.open_volumes(config)
+    shm = namespaces.join_others(job.namespaces)
+    if job.user < 0:
+        process.unshare(job.namespaces.new)
+        volumes = rootfs.open_volumes(config)
+    else:
+        volumes = rootfs.open_volumes(config, job.user)
+        mapped.enter(job.user, job.namespaces, job.born)
+        process.unshare(job.namespaces.new)
     mounts.make_private(b"/")
     if config.namespaces.get("uts", "private") == "private":
         process.sethostname(os.fsencode(config.hostname))
@@ -151,9 +162,15 @@ def _leave_the_host(job: Job) -> tuple[int, list[int]]:
     return shm, volumes
 
 
-def _make_scratch(job: Job) -> int:
-    """A filesystem in memory for files of our own making, which only this namespace sees: its root."""
-    place = os.open(job.run_directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+def _become_root() -> None:
+    """Be root inside; what the machine's root was needed for is done."""
+    mapped.become_root()
+    process.die_with_parent(signal.SIGKILL)  # the parent's end before is noticed when it should let us go
+    process.make_undumpable()
+
+
+def _make_scratch(job: Job, place: int) -> int:
+    """A filesystem in memory for files of our own making, at `place`, which only this namespace sees: its root."""
     scratch = mounts.fsmount(b"tmpfs", {b"source": b"pyunion", b"mode": b"755", b"size": b"4m"}, rootfs.HARMLESS)
     mounts.move_mount(scratch, place)
     os.close(place)

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from runtime.container import cgroups, console, control, driver, init, namespaces, network, signals
-from runtime.container.config import Config
+from runtime.container import cgroups, console, control, driver, init, mapped, namespaces, network, signals
+from runtime.container.config import Config, Maps
 from runtime.container.driver import Serving
 from runtime.container.events import emit
 from runtime.container.hub import Hub
@@ -26,7 +26,6 @@ from unionfs.linux import process
 
 if TYPE_CHECKING:
     from runtime.container.cgroups.group import Group
-    from runtime.container.userns import Maps
 
 _DRIVER_ENDS_WITHIN_MS = 10_000
 """An unmounted driver has only to close its files; one that takes longer hangs."""
@@ -39,7 +38,7 @@ class Life:
     """From the first fork to the last wait."""
 
     def __init__(
-        self, container: Container, config: Config, lock: int, loop: Loop, hub: Hub, maps: "Maps | None"
+        self, container: Container, config: Config, lock: int, loop: Loop, hub: Hub, maps: Maps | None
     ) -> None:
         self._container = container
         self._config = config
@@ -114,6 +113,8 @@ class Life:
     def _start(self, serving: Serving | None, size: tuple[int, int]) -> None:
         """Fork the first process, and the driver unless it is there."""
         config = self._config
+        if config.maps is not None:
+            serving = self._fork_apart(serving)
         serving = serving or driver.fork(self._container, self._lock, self._maps)
         driver.begin(serving)
         device, mounted, progress = serving.device, serving.mounted, serving.progress
@@ -130,22 +131,35 @@ class Life:
         go, self._go = os.pipe()
         self._doors = console.channel() if self._maps is not None else _NONE
         theirs = (stdin[0], stdout[1], stderr[1])
+        if serving.user >= 0:
+            mapped.give_to_root(config, theirs)
+        born = os.pipe() if serving.user >= 0 else _NONE
         with signals.blocked():
-            self._init = namespaces.fork(planned)
+            self._init = namespaces.fork(planned) if serving.user < 0 else os.fork()
             if self._init == 0:
                 where = self._container.run_directory
                 pipes = (device, mounted, progress, go, theirs, channel[1])
-                more = (hosts, resolv_conf, self._container.filters, self._maps, self._doors[1])
-                init.main(init.Job(config, where, *pipes, size, planned, self._group, *more))
+                more = (hosts, resolv_conf, self._container.filters, self._maps or config.maps, self._doors[1])
+                init.main(init.Job(config, where, *pipes, size, planned, self._group, *more, serving.user, born[1]))
+        if serving.user >= 0:
+            os.close(born[1])
+            self._init = mapped.born(self._init, born[0])
         self._init_fd = os.pidfd_open(self._init)
         mark("first process forked")
         pidfds = {pidfd for pidfd, _ in planned.joined}
-        for fd in {*pidfds, self._doors[1], device, mounted, progress, go, *theirs, channel[1]} - {-1}:
+        for fd in {*pidfds, self._doors[1], device, mounted, progress, go, *theirs, channel[1], serving.user} - {-1}:
             os.close(fd)
         if config.tty:
             self._loop.watch(channel[0], lambda: self._on_terminal(channel[0]))
         else:
             self._hub.connect(stdin[1], {control.OUTPUT: stdout[0], control.ERROR: stderr[0]})
+
+    def _fork_apart(self, serving: Serving | None) -> Serving:
+        """A driver whose connection belongs to the container's user namespace, in place of one that can't have it."""
+        if serving is not None:
+            driver.discard(serving)
+        space = mapped.open_space(self._config, self._container.places)
+        return driver.fork(self._container, self._lock, None, space)
 
     def _watch(self, on_start: Callable[[], None]) -> None:
         self._loop.watch(self._init_fd, self._on_init_end)
@@ -158,6 +172,10 @@ class Life:
             self._let_go()
 
     def _let_go(self) -> None:
+        if self._config.maps is not None:
+            from runtime.container import rlimits
+
+            rlimits.apply(self._config, self._init)  # it may not raise them itself
         with suppress(BrokenPipeError):  # it has failed, which is heard of soon
             os.write(self._go, b"g")
 

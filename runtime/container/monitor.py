@@ -16,14 +16,13 @@ die at once, the next `pyunion` command cleans up (store.sweep).
 """
 
 import os
-import signal
 import time
 from typing import TYPE_CHECKING, NoReturn
 
 from runtime.container import control, restart, signals
 from runtime.container.caller import Caller
 from runtime.container.console import restore
-from runtime.container.driver import Serving
+from runtime.container.driver import Serving, discard
 from runtime.container.events import emit
 from runtime.container.hub import Client, Hub
 from runtime.container.life import Life
@@ -58,8 +57,7 @@ def main(container: Container, lock: int, caller: Caller, serving: Serving | Non
 def _abandon(container: Container, serving: Serving | None) -> None:
     """The caller has ended, or thought better of it."""
     if serving is not None:
-        os.kill(serving.pid, signal.SIGKILL)
-        os.waitpid(serving.pid, 0)
+        discard(serving)
     bury(container, "the command that started it was killed")
 
 

@@ -42,21 +42,22 @@ def plan(config: Config, places: Places) -> Plan:
     for kind, flag in FLAGS.items():
         mode = config.namespaces.get(kind, "private")
         if mode.startswith(_OF_OTHERS):
-            joined.append((_process_of(Container(places, mode.removeprefix(_OF_OTHERS))), flag))
+            joined.append((process_of(mode, places), flag))
         elif mode == "private" and kind != "pid":
             new |= flag
     return Plan(new, config.namespaces.get("pid", "private") == "private", joined)
 
 
-def _process_of(container: Container) -> int:
+def process_of(mode: str, places: Places) -> int:
+    """A pidfd of the first process of the one that `container:ID` names. Raises Refusal: it doesn't run."""
     try:
-        return open_process(container)
+        return open_process(Container(places, mode.removeprefix(_OF_OTHERS)))
     except Refusal as error:
         raise Refusal(str(error)) from None  # it is the new container's failure
 
 
-def enter(planned: Plan) -> int:
-    """Leave the host's namespaces; of pid namespaces the caller has seen to.
+def join_others(planned: Plan) -> int:
+    """Enter the namespaces of other containers; of pid namespaces the caller has seen to.
 
     The result is the /dev/shm of the container whose ipc namespace this is, as a detached mount, or -1.
     """
@@ -66,7 +67,6 @@ def enter(planned: Plan) -> int:
             shared = _shared_memory(pidfd)
         if flag != process.CLONE_NEWPID:
             process.setns(pidfd, flag)
-    process.unshare(planned.new)
     return shared
 
 
@@ -76,6 +76,10 @@ def _shared_memory(pidfd: int) -> int:
     try:
         process.setns(pidfd, process.CLONE_NEWNS)
         return mounts.open_tree(None, b"/dev/shm")
+    except PermissionError:  # its root is for those in its user namespace
+        from runtime.container import mapped
+
+        return mapped.shared_memory(pidfd)
     finally:
         process.setns(ours, process.CLONE_NEWNS)
         os.close(ours)
@@ -84,7 +88,7 @@ def _shared_memory(pidfd: int) -> int:
 def fork(planned: Plan) -> int:
     """fork(2), the child being in the container's pid namespace; other children of ours aren't."""
     if planned.own_pids:
-        return process.fork_into_pid_namespace()
+        return process.fork(process.CLONE_NEWPID)
     joined = [pidfd for pidfd, flag in planned.joined if flag == process.CLONE_NEWPID]
     if not joined:
         return os.fork()
@@ -164,7 +168,8 @@ def join(doors: Doors, config: Config) -> None:
                 process.setns(fd, 0)
     else:
         flags = [flag for kind, flag in FLAGS.items() if kind != "pid" and kind not in shared]
-        _join(doors.pidfd, config, process.CLONE_NEWNS | sum(flags))
+        user = 0 if config.maps is None else process.CLONE_NEWUSER
+        _join(doors.pidfd, config, process.CLONE_NEWNS | user | sum(flags))
     os.chdir("/")
 
 

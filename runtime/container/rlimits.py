@@ -39,13 +39,13 @@ def parse(text: str) -> tuple[str, list[int]]:
     return name, limits
 
 
-def apply(config: Config) -> None:
-    """Set them for this process and its children. Raises Refusal: it takes more privileges than we have."""
+def apply(config: Config, pid: int = 0) -> None:
+    """Set them for this process, or `pid`, and its children. Raises Refusal: it takes more privileges than we have."""
     for name, (soft, hard) in config.ulimits.items():
         try:
-            resource.setrlimit(NAMES[name], (soft, hard))
+            resource.prlimit(pid, NAMES[name], (soft, hard))
         except (OSError, ValueError) as error:
             raise Refusal(f"--ulimit {name}={soft}:{hard}: {error}") from None
     if config.oom_score_adj is not None:
-        with open("/proc/self/oom_score_adj", "w") as file:
+        with open(f"/proc/{pid or 'self'}/oom_score_adj", "w") as file:
             file.write(str(config.oom_score_adj))

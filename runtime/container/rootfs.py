@@ -16,7 +16,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from runtime.container.config import Config, Tmpfs, Volume
+from runtime.container.config import Config, Maps, Tmpfs, Volume
 from runtime.container.hidden import Hidden, hidden
 from runtime.container.inroot import Kind, open_plain, open_target
 from runtime.errors import Refusal
@@ -25,7 +25,7 @@ from unionfs.linux.mounts import MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR
 
 if TYPE_CHECKING:
     from runtime.container.cgroups.shown import Shown
-    from runtime.container.userns import Maps
+    from runtime.container.devices import DeviceNode
 
 HARMLESS = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
 _ATTRIBUTES = {
@@ -44,7 +44,7 @@ _DEVICE_LINKS = (
     (b"stderr", b"/proc/self/fd/2"),
     (b"core", b"/proc/kcore"),
 )
-_TTY_GROUP = b"5"
+_TTY_GROUP = 5
 
 
 class Prepared(NamedTuple):
@@ -59,32 +59,36 @@ class Prepared(NamedTuple):
     groups: "list[Shown]"
 
 
-def prepare(config: Config, shm: int, maps: "Maps | None", groups: "list[Shown]") -> Prepared:
+def prepare(config: Config, shm: int, maps: Maps | None, groups: "list[Shown]") -> Prepared:
     """Make the kernel's filesystems for this container; `shm` is its /dev/shm, or -1 if it gets one of its own.
 
-    `maps` are those of an ordinary user's namespace, in which not all are to be had.
+    `maps` are those of the user namespace, in which not all are to be had.
 
     Precondition: the new namespaces are entered.
     """
     if shm < 0 and config.namespaces.get("ipc") == "host":
-        shm = mounts.open_tree(None, b"/dev/shm")
+        shm = mounts.open_tree(None, b"/dev/shm", recursive=maps is not None)
     return Prepared(
-        mounts.fsmount(b"proc", {b"source": b"proc"}, HARMLESS),
-        _make_sys(HARMLESS | (0 if config.privileged else MOUNT_ATTR_RDONLY)),
+        _make_or_bind(b"proc", b"/proc", HARMLESS),
+        _make_or_bind(b"sysfs", b"/sys", HARMLESS | (0 if config.privileged else MOUNT_ATTR_RDONLY)),
         _make_dev(config, maps),
-        _make_pts(has_groups=maps is None or maps.gids is not None),
+        _make_pts(has_groups=maps is None or maps.has_gid(_TTY_GROUP)),
         shm if shm >= 0 else _make_shm(config.shm_bytes),
-        mounts.fsmount(b"mqueue", {b"source": b"mqueue"}, HARMLESS),
+        _make_or_bind(b"mqueue", b"/dev/mqueue", HARMLESS),
         groups,
     )
 
 
-def _make_sys(attributes: int) -> int:
-    """A new instance; for an ordinary user on a network that isn't his, the machine's, which shows him the same."""
+def _make_or_bind(fstype: bytes, path: bytes, attributes: int) -> int:
+    """A new instance; where the namespace it shows isn't our user namespace's, the machine's, which shows the same."""
     try:
-        return mounts.fsmount(b"sysfs", {b"source": b"sysfs"}, attributes)
+        return mounts.fsmount(fstype, {b"source": fstype}, attributes)
     except PermissionError:
-        tree = mounts.open_tree(None, b"/sys", recursive=True)
+        try:
+            tree = mounts.open_tree(None, path, recursive=True)
+        except FileNotFoundError:
+            name = os.fsdecode(path)
+            raise Refusal(f"{name}: the machine has none to show, and this user namespace can't make one") from None
         mounts.set_attributes(tree, attributes, recursive=True)
         return tree
 
@@ -92,7 +96,7 @@ def _make_sys(attributes: int) -> int:
 def _make_pts(*, has_groups: bool) -> int:
     options = {b"source": b"devpts", b"newinstance": None, b"ptmxmode": b"0666", b"mode": b"0620"}
     if has_groups:
-        options[b"gid"] = _TTY_GROUP
+        options[b"gid"] = b"%d" % _TTY_GROUP
     return mounts.fsmount(b"devpts", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC)
 
 
@@ -100,7 +104,7 @@ def _make_shm(size: int) -> int:
     return mounts.fsmount(b"tmpfs", {b"source": b"shm", b"mode": b"1777", b"size": b"%d" % size}, HARMLESS)
 
 
-def _make_dev(config: Config, maps: "Maps | None") -> int:
+def _make_dev(config: Config, maps: Maps | None) -> int:
     dev = mounts.fsmount(
         b"tmpfs",
         {b"source": b"tmpfs", b"mode": b"755", b"size": b"65536k"},
@@ -111,11 +115,11 @@ def _make_dev(config: Config, maps: "Maps | None") -> int:
             os.mknod(name, stat.S_IFCHR | 0o666, os.makedev(major, minor), dir_fd=dev)
         else:  # it may not: the machine's are bound over files
             os.close(os.open(name, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o666, dir_fd=dev))
-    if config.privileged or config.security.get("devices"):
+    more = _more_devices(config)
+    if more:
         from runtime.container import devices
 
-        asked = [devices.DeviceNode(*node) for node in config.security.get("devices", ())]
-        devices.make(dev, [*asked, *(devices.all_below() if config.privileged else ())])
+        devices.make(dev, more, bound=maps is not None)
     for link, target in _DEVICE_LINKS:
         os.symlink(target, link, dir_fd=dev)
     for directory in (b"pts", b"shm", b"mqueue"):
@@ -123,13 +127,26 @@ def _make_dev(config: Config, maps: "Maps | None") -> int:
     return dev
 
 
-def open_volumes(config: Config) -> list[int]:
-    """The volumes as detached mounts. Precondition: the mounts of this namespace are as connected as the host's."""
-    return [_open_volume(volume) for volume in config.volumes]
+def _more_devices(config: Config) -> "list[DeviceNode]":
+    """Those beyond the usual ones."""
+    if not config.privileged and not config.security.get("devices"):
+        return []
+    from runtime.container import devices
+
+    asked = [devices.DeviceNode(*node) for node in config.security.get("devices", ())]
+    return [*asked, *(devices.all_below() if config.privileged else ())]
+
+
+def open_volumes(config: Config, user: int = -1) -> list[int]:
+    """The volumes as detached mounts; `user`: the user namespace for which some are to be mapped, if there is one.
+
+    Precondition: the mounts of this namespace are as connected as the host's.
+    """
+    return [_open_volume(volume, user) for volume in config.volumes]
 
 
 def attach(
-    root: int, scratch: int, prepared: Prepared, volumes: list[int], config: Config, maps: "Maps | None"
+    root: int, scratch: int, prepared: Prepared, volumes: list[int], config: Config, maps: Maps | None
 ) -> None:
     """Hang all that the container sees into `root`, the mounted union.
 
@@ -142,8 +159,7 @@ def attach(
         _attach_plain(root, *shown)
     _attach_plain(root, b"dev", prepared.dev)
     if maps is not None:
-        for name, _, _ in _DEVICES:
-            _attach_plain(root, b"dev/" + name, mounts.open_tree(None, b"/dev/" + name))
+        _bind_devices(root, config)
     _attach_plain(root, b"dev/pts", prepared.pts)
     _attach_plain(root, b"dev/shm", prepared.shm)
     _attach_plain(root, b"dev/mqueue", prepared.mqueue)
@@ -158,6 +174,14 @@ def attach(
             _attach_volume(root, place, tree, kernel)
         else:
             _attach_tmpfs(root, place, kernel)
+
+
+def _bind_devices(root: int, config: Config) -> None:
+    """Show the machine's devices, where none can be made."""
+    sources = {b"/dev/" + name: b"/dev/" + name for name, _, _ in _DEVICES}
+    sources |= {os.fsencode(node.target): os.fsencode(node.source) for node in _more_devices(config)}
+    for target, source in sources.items():
+        _attach_plain(root, target.removeprefix(b"/"), mounts.open_tree(None, source))
 
 
 def attach_console(root: int, terminal: int) -> None:
@@ -207,12 +231,17 @@ def _cover(root: int, path: bytes, scratch: int) -> None:
         os.close(target)
 
 
-def _open_volume(volume: Volume) -> int:
+def _open_volume(volume: Volume, user: int) -> int:
     recursive = volume.propagation.startswith("r")
     tree = mounts.open_tree(None, os.fsencode(volume.source), recursive=recursive, follow=True)
     mounts.set_propagation(tree, volume.propagation.removeprefix("r"))
     if volume.read_only:
         mounts.set_attributes(tree, MOUNT_ATTR_RDONLY, recursive=True)
+    if user >= 0 and (volume.mapped or volume.name):
+        try:
+            mounts.set_ids(tree, user, recursive=recursive)
+        except OSError as error:
+            raise Refusal(f"volume at {volume.target}: owners can't be mapped there: {error.strerror}") from None
     return tree
 
 

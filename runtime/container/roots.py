@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from runtime.container import driver, namespaces, signals, userns
+from runtime.container.config import Maps
 from runtime.container.record import Container, open_process
 from runtime.container.store import Store
 from runtime.errors import Refusal
@@ -42,7 +43,7 @@ def open_root(store: Store, container: Container) -> Iterator[int]:
 
 
 @contextmanager
-def mounted(container: Container, lock: int, maps: userns.Maps | None = None) -> Iterator[int]:
+def mounted(container: Container, lock: int, maps: Maps | None = None) -> Iterator[int]:
     """The root directory of one that doesn't run, and whose lock we hold; `maps` as in DriverJob. Raises Refusal."""
     root, child = _mount(container, lock, maps)
     try:
@@ -51,6 +52,19 @@ def mounted(container: Container, lock: int, maps: userns.Maps | None = None) ->
         os.close(root)  # unmounts, which ends the driver
         with suppress(ChildProcessError):
             os.waitpid(child, 0)
+
+
+def enter(container: Container) -> None:
+    """Enter the user namespace of a container that runs in one of its own, to stay: its files are for that alone."""
+    if container.config().maps is None or container.state()["status"] != "running":
+        return
+    from runtime.container import mapped
+
+    process.make_undumpable()
+    pidfd = open_process(container)
+    process.setns(pidfd, process.CLONE_NEWUSER)
+    os.close(pidfd)
+    mapped.become_root()
 
 
 def _of_running(container: Container) -> int:
@@ -89,7 +103,7 @@ def _from_within(container: Container) -> int:
     return fds[0]
 
 
-def _become_its_root() -> userns.Maps:
+def _become_its_root() -> Maps:
     """Be root of a user namespace as the container's is, who may mount."""
     try:
         maps = userns.become_root()
@@ -99,7 +113,7 @@ def _become_its_root() -> userns.Maps:
     return maps
 
 
-def _mount(container: Container, lock: int, maps: userns.Maps | None) -> tuple[int, int]:
+def _mount(container: Container, lock: int, maps: Maps | None) -> tuple[int, int]:
     """The union's root, and the pid of its driver."""
     device = open_device()
     child = os.fork()
@@ -116,7 +130,7 @@ def _mount(container: Container, lock: int, maps: userns.Maps | None) -> tuple[i
     return root, child
 
 
-def _serve(container: Container, device: int, lock: int, maps: userns.Maps | None) -> None:
+def _serve(container: Container, device: int, lock: int, maps: Maps | None) -> None:
     status = 1
     try:
         close_all_but({0, 1, 2, device, lock})

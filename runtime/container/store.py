@@ -39,7 +39,7 @@ class Store:
     def reserve(self) -> tuple[Container, int]:
         """A container that is yet to be made, and its lock: from here on a sweep finds what is left of it."""
         container = Container(self.places, os.urandom(32).hex())
-        with self._exclusive():
+        with self.exclusive():
             return container, container.lock()
 
     def create(self, container: Container, name: str) -> str:
@@ -48,7 +48,7 @@ class Store:
         Raises Refusal if the name is in use. Only the holder of the lock calls this.
         """
         name = name or container.id[:SHORT_ID]
-        with self._exclusive():
+        with self.exclusive():
             self._refuse_taken(name)
             for directory in (container.directory, container.upper, container.workdir):
                 os.mkdir(directory, mode=0o700)
@@ -58,7 +58,7 @@ class Store:
 
     def rename(self, container: Container, name: str) -> None:
         """Give a container another name. Raises Refusal if the name is in use."""
-        with self._exclusive():
+        with self.exclusive():
             config = container.config()
             self._refuse_taken(name)
             self._give_name(name, container.id)
@@ -68,7 +68,7 @@ class Store:
 
     def take(self, container: Container) -> int:
         """Lock a container that exists. Raises Refusal if it runs."""
-        with self._exclusive():
+        with self.exclusive():
             return container.lock()
 
     def all(self) -> list[Container]:
@@ -106,7 +106,7 @@ class Store:
             self._sweep_one(Container(self.places, identity), restarted)
 
     def _sweep_one(self, container: Container, restarted: bool) -> None:
-        with self._exclusive():
+        with self.exclusive():
             if not restarted and not os.path.isdir(container.run_directory):
                 return
             try:
@@ -148,7 +148,8 @@ class Store:
             remove_tree(draft)
 
     @contextmanager
-    def _exclusive(self) -> Iterator[None]:
+    def exclusive(self) -> Iterator[None]:
+        """Nobody else makes, names or removes one meanwhile."""
         fd = os.open(f"{self.places.root}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)

@@ -7,21 +7,13 @@ commands that come later join it. Owners of files are in xattrs, as an ordinary 
 
 import os
 from contextlib import suppress
-from typing import NamedTuple
 
-from runtime.container.users import User
+from runtime.container.config import Maps
 from runtime.errors import Refusal
 from unionfs.linux import process
 
 _PROGRAMS = ("newuidmap", "newgidmap")
 _MOST_IDS = 65535
-
-
-class Maps(NamedTuple):
-    """Beyond 0: (first id of the machine, how many), or nothing."""
-
-    uids: tuple[int, int] | None
-    gids: tuple[int, int] | None
 
 
 def needed() -> bool:
@@ -33,10 +25,11 @@ def maps() -> Maps:
     """What this user's containers can have."""
     import shutil
 
+    own_uid, own_gid = (0, os.geteuid(), 1), (0, os.getegid(), 1)
     uids, gids = _range("/etc/subuid"), _range("/etc/subgid")
     if uids is None or gids is None or not all(map(shutil.which, _PROGRAMS)):
-        return Maps(None, None)
-    return Maps(uids, gids)
+        return Maps([own_uid], [own_gid])
+    return Maps([own_uid, uids], [own_gid, gids])
 
 
 def enter(mapped: Maps, unshared: int, ready: int) -> None:
@@ -44,13 +37,12 @@ def enter(mapped: Maps, unshared: int, ready: int) -> None:
 
     Raises OSError: EPERM, ENOSPC (user namespaces are switched off, or there are too many).
     """
-    uid, gid = os.geteuid(), os.getegid()
     process.unshare(process.CLONE_NEWUSER)
     os.close(unshared)
-    if mapped.uids is None:
+    if mapped.only_root:
         _write("setgroups", "deny")
-        _write("uid_map", f"0 {uid} 1")
-        _write("gid_map", f"0 {gid} 1")
+        _write("uid_map", _text(mapped.uids))
+        _write("gid_map", _text(mapped.gids))
     if not os.read(ready, 1):
         raise PermissionError("its maps of ids could not be set")
     os.close(ready)
@@ -83,30 +75,19 @@ def become_root() -> Maps:
 
 def write_maps(mapped: Maps, pid: int) -> None:
     """Set the maps of the namespace that `pid` has entered. Raises Refusal."""
-    if mapped.uids is None or mapped.gids is None:
+    if mapped.only_root:
         return
     import subprocess
 
-    own_ids, ranges = (os.geteuid(), os.getegid()), (mapped.uids, mapped.gids)
-    for program, own, (first, count) in zip(_PROGRAMS, own_ids, ranges, strict=True):
-        words = [program, str(pid), "0", str(own), "1", "1", str(first), str(count)]
+    for program, rows in zip(_PROGRAMS, mapped, strict=True):
+        words = [program, str(pid), *(str(number) for row in rows for number in row)]
         result = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if result.returncode:
             raise Refusal(result.stderr.strip() or f"{program} ended with status {result.returncode}")
 
 
-def as_possible(mapped: Maps, user: User) -> User:
-    """`user` as this namespace can have him: of one id, there are no groups. Raises Refusal: there is no such user."""
-    if mapped.uids is not None:
-        return user
-    if (user.uid, user.gid) != (0, 0):
-        reason = "newuidmap is not installed, or /etc/subuid and /etc/subgid give you no ids"
-        raise Refusal(f"user {user.uid}:{user.gid}: there is root alone, for {reason}")
-    return user._replace(groups=[])
-
-
-def _range(path: str) -> tuple[int, int] | None:
-    """The first range of this user in a file like subuid(5)."""
+def _range(path: str) -> tuple[int, int, int] | None:
+    """A row for the first range of this user in a file like subuid(5)."""
     import pwd
 
     names = {str(os.geteuid())}
@@ -119,8 +100,13 @@ def _range(path: str) -> tuple[int, int] | None:
         return None
     for row in rows:
         if len(row) == 3 and row[0] in names and row[1].isdigit() and row[2].isdigit() and int(row[2]):
-            return int(row[1]), min(int(row[2]), _MOST_IDS)
+            return 1, int(row[1]), min(int(row[2]), _MOST_IDS)
     return None
+
+
+def _text(rows: list[tuple[int, int, int]]) -> str:
+    """As /proc/PID/uid_map takes it."""
+    return "".join(f"{first} {outside} {count}\n" for first, outside, count in rows)
 
 
 def _write(name: str, text: str) -> None:

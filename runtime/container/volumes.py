@@ -15,9 +15,11 @@ _TMPFS_FLAGS = {"ro": ("ro", True), "rw": ("ro", False)} | {
 _TMPFS_OPTIONS = ("size", "mode", "uid", "gid", "nr_inodes", "nr_blocks")
 _MOUNT_KEYS = {
     **{name: name for name in ("type", "readonly", "bind-propagation", "tmpfs-size", "tmpfs-mode", "volume-nocopy")},
+    "idmap": "idmap",
     "source": "source", "src": "source", "target": "target", "dst": "target", "destination": "target",
     "ro": "readonly",
 }
+_SWITCHES = ("readonly", "volume-nocopy", "idmap")
 
 
 def parse_volume(text: str) -> Volume:
@@ -33,10 +35,11 @@ def parse_volume(text: str) -> Volume:
     for flag in flags:
         if flag in _PROPAGATIONS:
             propagation = flag
-        elif flag not in ("ro", "nocopy", *_IGNORED):
+        elif flag not in ("ro", "nocopy", "idmap", *_IGNORED):
             raise UsageError(f"invalid volume {text!r}: unknown option {flag!r}")
+    copies, mapped = "nocopy" not in flags, "idmap" in flags
     return Volume(
-        _source(source, text), _target(target, text), "ro" in flags, propagation, copies="nocopy" not in flags
+        _source(source, text), _target(target, text), "ro" in flags, propagation, copies=copies, mapped=mapped
     )
 
 
@@ -45,11 +48,11 @@ def parse_mount(text: str) -> Volume | Tmpfs:
     given: dict[str, str] = {}
     for item in text.split(","):
         key, equals, value = item.partition("=")
-        if key not in _MOUNT_KEYS or not (equals or _MOUNT_KEYS[key] in ("readonly", "volume-nocopy")):
+        if key not in _MOUNT_KEYS or not (equals or _MOUNT_KEYS[key] in _SWITCHES):
             raise UsageError(f"invalid mount {text!r}: unknown or incomplete {item!r}")
         given[_MOUNT_KEYS[key]] = value if equals else "true"
     kind, target = given.get("type", "volume"), _target(given.get("target", ""), text)
-    read_only = given.get("readonly", "false") in ("true", "1")
+    read_only, no_copy, mapped = (given.get(key, "false") in ("true", "1") for key in _SWITCHES)
     if kind == "tmpfs":
         options = {"mode": given.get("tmpfs-mode", "1777")}
         options.update({"size": given["tmpfs-size"]} if "tmpfs-size" in given else {})
@@ -64,8 +67,7 @@ def parse_mount(text: str) -> Volume | Tmpfs:
     propagation = given.get("bind-propagation", "rprivate")
     if propagation not in _PROPAGATIONS:
         raise UsageError(f"invalid mount {text!r}: unknown propagation {propagation!r}")
-    copies = given.get("volume-nocopy", "false") not in ("true", "1")
-    return Volume(_source(source, text), target, read_only, propagation, copies=copies)
+    return Volume(_source(source, text), target, read_only, propagation, copies=not no_copy, mapped=mapped)
 
 
 def _source(source: str, text: str) -> str:

@@ -26,6 +26,7 @@ MOUNT_ATTR_NOATIME = 0x10
 MOUNT_ATTR_NOATIME = 0x10
 MOUNT_ATTR_STRICTATIME = 0x20
 MOUNT_ATTR_NODIRATIME = 0x80
+_MOUNT_ATTR_IDMAP = 0x100000
 MOUNT_ATTR_NOSYMFOLLOW = 0x200000
 
 _MOUNT_ATTR__ATIME = 0x70  # the field that the two above are values of
@@ -68,6 +69,16 @@ def set_propagation(mount: int, kind: str) -> None:
     """Make the mount that `mount` is the root of, and all below it, private, slave or shared."""
     attr = _MountAttr(0, 0, _PROPAGATION[kind], 0)
     flags = _AT_EMPTY_PATH | _AT_RECURSIVE
+    check(libc.syscall(_NR_MOUNT_SETATTR, mount, b"", flags, ctypes.byref(attr), ctypes.sizeof(attr)))
+
+
+def set_ids(mount: int, user: int, *, recursive: bool = False) -> None:
+    """Have the detached mount `mount` show the id N of its files as what is N in the user namespace `user`.
+
+    And what is made there as N belongs to N. Raises OSError: EINVAL (its filesystem can't, or it is mapped already).
+    """
+    flags = _AT_EMPTY_PATH | (_AT_RECURSIVE if recursive else 0)
+    attr = _MountAttr(_MOUNT_ATTR_IDMAP, 0, 0, user)
     check(libc.syscall(_NR_MOUNT_SETATTR, mount, b"", flags, ctypes.byref(attr), ctypes.sizeof(attr)))
 
 

@@ -9,6 +9,7 @@ from unionfs.linux.libc import check, libc
 
 # include/uapi/linux/sched.h
 CLONE_NEWTIME = 0x00000080
+CLONE_PARENT = 0x00008000
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
 CLONE_NEWUTS = 0x04000000
@@ -42,16 +43,16 @@ def unshare(flags: int) -> None:
     check(libc.unshare(flags))
 
 
-def fork_into_pid_namespace() -> int:
-    """fork(2), the child being the first process of a new pid namespace; other children of ours aren't in it.
+def fork(flags: int) -> int:
+    """fork(2) with `flags` of clone(2), such as CLONE_NEWPID: the child is the first process of a new pid namespace.
 
-    unshare(2) would have all later ones there, too, and only root can take that back. Precondition: one thread.
+    unshare(2) would have all later children there, too, and only root can take that back. Precondition: one thread.
     """
     number = _NR_CLONE.get(os.uname().machine)
     if number is None:
         raise OSError(errno.ENOSYS, "clone(2) of this architecture isn't known")
     _python.PyOS_BeforeFork()
-    pid = int(_python.syscall(number, CLONE_NEWPID | signal.SIGCHLD, 0, 0, 0, 0))
+    pid = int(_python.syscall(number, flags | signal.SIGCHLD, 0, 0, 0, 0))
     if pid == 0:
         _python.PyOS_AfterFork_Child()
     else:

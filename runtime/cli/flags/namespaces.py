@@ -1,9 +1,11 @@
 """The options that say what a container shares with the machine or another container."""
 
+import os
 from typing import Any
 
 from runtime.cli.options import Parsed
-from runtime.container import sysctls
+from runtime.container import id_ranges, sysctls
+from runtime.container.config import Maps
 from runtime.container.store import Store
 from runtime.errors import UsageError
 
@@ -16,15 +18,37 @@ def read(options: Parsed, store: Store, network: str) -> dict[str, Any]:
     if network == "host" or network.startswith("container:"):
         kinds["net"] = network
     kinds = {kind: mode for kind, mode in kinds.items() if mode != "private"}
-    if options.one("userns", "host") != "host":
-        raise UsageError(f"unknown --userns {options.one('userns')!r}: host is the one there is")
+    user, maps = _user(options, store)
+    if user:
+        kinds["user"] = user
     if kinds.get("uts") and (options.one("hostname") or options.one("domainname")):
         raise UsageError("conflicting options: --hostname and --uts")
     return {
         "namespaces": kinds,
+        "maps": maps,
         "privileged": options.on("privileged"),
         "sysctls": dict(sysctls.parse(text, kinds) for text in options.many("sysctl")),
     }
+
+
+def _user(options: Parsed, store: Store) -> tuple[str, Maps | None]:
+    """`private`, container:ID, or nothing for the machine's; and the maps, where they are known already."""
+    uids, gids = options.many("uidmap"), options.many("gidmap")
+    text = options.one("userns", "private" if uids or gids else "host")
+    if text != "host" and os.geteuid() != 0:
+        raise UsageError(f"--userns {text}: it needs root; the containers of others are in a namespace of their user's")
+    if (uids or gids) and text != "private":
+        raise UsageError(f"conflicting options: --{'uidmap' if uids else 'gidmap'} and --userns {text}")
+    if text in ("private", "auto"):
+        return "private", id_ranges.parse_maps(uids, gids) if uids or gids else None
+    if text == "host":
+        return "", None
+    kind, _, name = text.partition(":")
+    if kind != "container" or not name:
+        raise UsageError(f"unknown --userns {text!r}: there are host, private, auto and container:NAME")
+    other = store.find(name)
+    maps = other.config().maps
+    return (f"container:{other.id}", maps) if maps else ("", None)
 
 
 def _mode(option: str, text: str, store: Store) -> str:

@@ -17,11 +17,13 @@ MOUNTS = (
 
 NAMESPACES = (
     Option("cgroupns", "host or private (the default): which control groups it sees", "", "MODE"),
+    Option("gidmap", "groups of its user namespace (default: as --uidmap)", "", "ID:ID[:COUNT]"),
     Option("ipc", "host, private (the default) or container:NAME", "", "MODE"),
     Option("pid", "host, private (the default) or container:NAME", "", "MODE"),
     Option("privileged", "keep nothing from it: capabilities, devices, system calls, /proc and /sys"),
     Option("sysctl", "set a parameter of the kernel that its namespaces have of their own", "", "NAME=VALUE"),
-    Option("userns", "host (the default): ids are the machine's", "", "MODE"),
+    Option("uidmap", "users of its user namespace, and which of the machine's they are", "", "ID:ID[:COUNT]"),
+    Option("userns", "host (the default for root), private or container:NAME", "", "MODE"),
     Option("uts", "host, private (the default) or container:NAME", "", "MODE"),
 )
 
