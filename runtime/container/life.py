@@ -58,6 +58,8 @@ class Life:
         self._size: tuple[int, int] | None = None
         self._status: int | None = None
         self._cancelled: int | None = None
+        self.out_of_memory = False
+        """Whether the kernel ended a process of the container for want of memory. Known in the end."""
 
     @property
     def started(self) -> bool:
@@ -289,7 +291,8 @@ class Life:
 
     def _take_down(self) -> None:
         if self._group is not None:
-            if self._group.oom_killed():
+            self.out_of_memory = self._group.oom_killed()
+            if self.out_of_memory:
                 self._container.write_state(oom_killed=True)
                 emit(self._container, self._config, "oom")
             self._group.remove()

@@ -16,6 +16,7 @@ die at once, the next `pyunion` command cleans up (store.sweep).
 """
 
 import os
+import signal
 import time
 from typing import TYPE_CHECKING, NoReturn
 
@@ -30,12 +31,13 @@ from runtime.container.progress import Failure
 from runtime.container.record import Container, bury, finish
 from runtime.container.relay import Loop
 from runtime.container.trace import mark
-from runtime.errors import FAILURE, Refusal, describe
+from runtime.errors import FAILURE, SIGNALLED, Refusal, describe
 
 if TYPE_CHECKING:
     from runtime.container.logfile import Log
 
 _PIPE_BYTES = 4096
+_OUT_OF_MEMORY = b"pyunion: the kernel killed the command: it ran out of memory"
 
 
 def main(container: Container, lock: int, caller: Caller, serving: Serving | None) -> NoReturn:
@@ -73,6 +75,7 @@ class _Monitor:
         self._life: Life | None = None
         self._hub: Hub | None = None
         self._stopping = False
+        self._out_of_memory = False
         self._listener = -1
 
     def run(self, listener: int) -> int:
@@ -124,6 +127,8 @@ class _Monitor:
             return FAILURE, Failure(FAILURE, describe(error)), False
         except Exception as error:
             return FAILURE, Failure(FAILURE, f"{type(error).__name__}: {error}"), False
+        finally:
+            self._out_of_memory = self._life.out_of_memory
 
     def _open_log(self) -> "Log | None":
         options = self._config.log
@@ -205,8 +210,11 @@ class _Monitor:
             self._loop.turn()
 
     def _tell_end(self, status: int, failure: Failure | None) -> None:
+        killed = self._out_of_memory and status == SIGNALLED + signal.SIGKILL
         for client in self._clients:
             client.owner = False
+            if killed and control.ERROR in client.streams:
+                client.send(control.ERROR, _OUT_OF_MEMORY + (b"\r\n" if self._config.tty else b"\n"))
             if failure is not None:
                 client.send(control.FAILED, f"{failure.status} {failure.message}".encode(errors="backslashreplace"))
             client.send(control.EXITED, b"%d" % status)

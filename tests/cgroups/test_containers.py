@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pytest
+
 from runtime.container.cgroups import hierarchies
 from tests.cgroups.conftest import Pyunion
 from tests.e2e.conftest import descendants
@@ -37,15 +39,29 @@ def state(pyunion: Pyunion, name: str) -> dict[str, object]:
     return dict(found["State"])
 
 
-def test_a_container_that_ran_out_of_memory_says_so(pyunion: Pyunion) -> None:
+@pytest.mark.parametrize("terminal", [(), ("-t",)])
+def test_a_container_that_ran_out_of_memory_says_so(pyunion: Pyunion, terminal: tuple[str, ...]) -> None:
     need("memory")
-    result = pyunion("run", "--name", "big", "-m", "16m", *BASE, pyunion.rootfs, "tail", "/dev/zero")
+    result = pyunion("run", "--name", "big", "-m", "16m", *terminal, *BASE, pyunion.rootfs, "tail", "/dev/zero")
     assert result.returncode == 137
+    assert result.stderr.splitlines() == ["pyunion: the kernel killed the command: it ran out of memory"]
+    assert state(pyunion, "big")["OOMKilled"] is True
+    events = pyunion("events", "--since", "0", "--until", "9999999999", "--filter", "event=oom").stdout
+    assert len(events.splitlines()) == 1
+
+
+def test_one_of_whose_processes_another_ran_out_of_memory_goes_on(pyunion: Pyunion) -> None:
+    need("memory")
+    script = "tail /dev/zero; echo went on"
+    result = pyunion("run", "--name", "big", "-m", "64m", *BASE, pyunion.rootfs, "sh", "-c", script)
+    assert (result.returncode, result.stdout) == (0, "went on\n")
+    assert "pyunion" not in result.stderr
     assert state(pyunion, "big")["OOMKilled"] is True
 
 
 def test_one_that_was_killed_otherwise_does_not(pyunion: Pyunion) -> None:
-    assert pyunion("run", "--name", "self", *BASE, pyunion.rootfs, "sh", "-c", "kill -9 $$").returncode == 137
+    result = pyunion("run", "--name", "self", *BASE, pyunion.rootfs, "sh", "-c", "kill -9 $$")
+    assert (result.returncode, result.stderr) == (137, "")
     assert state(pyunion, "self")["OOMKilled"] is False
 
 
