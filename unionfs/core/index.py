@@ -92,25 +92,21 @@ class DirIndex:
 
     def after(self, cookie: int) -> Iterator[tuple[int, bytes]]:
         """(cookie, name) of every name behind `cookie`. O(log n) to the first; safe while names come and go."""
+        entries = self._entries
         while True:
             start = bisect_right(self._cookies, cookie)
             batch = list(zip(self._cookies[start : start + _BATCH], self._names[start : start + _BATCH], strict=True))
             if not batch:
                 return
             for cookie, name in batch:
-                if self._means(name, cookie):
+                entry = entries.get(name)
+                if entry is not None and entry.cookie == cookie:
                     yield cookie, name
-
-    def _means(self, name: bytes, cookie: int) -> bool:
-        entry = self._entries.get(name)
-        return entry is not None and entry.cookie == cookie
 
     def _tidy(self) -> None:
         """Let go of what deleted names have left in the order."""
-        known = zip(self._cookies, self._names, strict=True)
-        kept = [(cookie, name) for cookie, name in known if self._means(name, cookie)]
-        self._cookies = [cookie for cookie, _ in kept]
-        self._names = [name for _, name in kept]
+        self._names = [name for _, name in self.after(0)]
+        self._cookies = [self._entries[name].cookie for name in self._names]
         self._deleted = 0
 
     @classmethod

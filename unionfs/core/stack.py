@@ -60,18 +60,26 @@ def find(
     """
     if holding is None:
         holding = parts
-    topmost = _topmost(fds, dialect, holding, name)
-    if topmost is None:
+    if not holding:
         return None
-    position, st = topmost
-    if _is_plain(dialect, holding[position], fds, name, st):
-        return Found(st, holding[position], ())
+    first = holding[0]
+    fd = fds.fd(first)
+    st = _stat(fd, name)
+    while st is None:
+        holding = holding[1:]
+        if not holding or dialect.is_hidden(fd, name):
+            return None
+        first = holding[0]
+        fd = fds.fd(first)
+        st = _stat(fd, name)
+    if _is_plain(dialect, first, fd, name, st):
+        return Found(st, first, ())
     below: Sequence[bytes] = (name,)
     top: tuple[os.stat_result, DirPart] | None = None
     merged: list[DirPart] = []
     data: tuple[DirPart, bytes] | None = None
     wants_data = False
-    queue = list(holding[position:])
+    queue = list(holding)
     while queue:
         part = queue.pop(0)
         step = _follow(fds, dialect, part, below, more=bool(queue))
@@ -101,26 +109,13 @@ def find(
     return Found(*top, tuple(merged), data)
 
 
-def _topmost(
-    fds: DirFds, dialect: Dialect, parts: Sequence[DirPart], name: bytes
-) -> tuple[int, os.stat_result] | None:
-    """Which of `parts` is the first to have `name`, even as a whiteout; None where a layer above says there is none."""
-    last = len(parts) - 1
-    for position, part in enumerate(parts):
-        fd = fds.fd(part)
-        st = _stat(fd, name)
-        if st is not None:
-            return position, st
-        if position < last and dialect.is_hidden(fd, name):
-            return None
-    return None
-
-
-def _is_plain(dialect: Dialect, part: DirPart, fds: DirFds, name: bytes, st: os.stat_result) -> bool:
-    """Whether `name` in `part` says all: it is a file with its data, as most of an image are."""
+def _is_plain(dialect: Dialect, part: DirPart, fd: int, name: bytes, st: os.stat_result) -> bool:
+    """Whether `name` in `part`, open as `fd`, says all: it is a file with its data, as most of an image are."""
     if stat.S_ISDIR(st.st_mode):
         return False
-    place = At(fds.fd(part), name)
+    if st.st_size and st.st_blocks and not part.marks(fd, dialect).impure:
+        return True
+    place = At(fd, name)
     return not part.is_whiteout(place, st, dialect) and not part.lacks_data(place, st, dialect)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from unionfs.core import adopting, checks, objects
 from unionfs.core.index import DirIndex
-from unionfs.core.inodes import Dir, Node, real_id
+from unionfs.core.inodes import Dir, Node
 from unionfs.core.layer import DirPart
 from unionfs.core.model import StatLike
 from unionfs.core.stack import Found, find
@@ -31,10 +31,11 @@ def child_attr(union: Union, parent: Dir, name: bytes) -> tuple[Node, StatLike]:
     if node is not None:
         return node, objects.attr(union, node)
     found = _found(union, parent, name)
+    st = found.st
     node = adopting.adopt(union, parent, name, found)
-    if real_id(found.st) != node.real:  # a lower name of what was copied up through another
+    if (st.st_dev, st.st_ino) != node.real:  # a lower name of what was copied up through another
         return node, objects.attr(union, node)
-    return node, objects.shown(union, node, found.st)
+    return node, objects.shown(union, node, st)
 
 
 def peek(union: Union, parent: Dir, name: bytes) -> Node | None:
@@ -55,15 +56,16 @@ def _found(union: Union, parent: Dir, name: bytes) -> Found:
 
 
 def _find(union: Union, parent: Dir, name: bytes) -> Found | None:
-    if parent.dead or union.dialect.is_reserved(name):
+    holding: Sequence[DirPart] = parent.parts
+    if parent.dead:
         return None
-    holding: Sequence[DirPart] | None = None
     if parent.index is not None or (parent.is_merged and _index_pays(union, parent)):
         entry = listing(union, parent).get(name)
         if entry is None:
             return None
-        upper = parent.upper
-        holding = (upper, *entry.below) if upper is not None and entry.upper else entry.below
+        holding = (parent.parts[0], *entry.below) if entry.upper else entry.below
+    elif union.dialect.is_reserved(name):
+        return None
     return find(union.fds, union.dialect, parent.parts, union.root.parts, name, holding)
 
 

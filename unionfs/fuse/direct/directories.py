@@ -53,16 +53,12 @@ def readdirplus(mount: Mount, request: Request) -> Answer:
     answer = bytearray()
     try:
         for cookie, name, child, st in listing.entries(mount.union, node, offset):
-            counted = name not in _NOT_COUNTED
-            nodeid = mount.nodeids.of(child) if counted else protocol.NO_NODE
-            entry = mount.replies.direntplus(nodeid, child, st, cookie, name)
-            if len(answer) + len(entry) > size:
+            if len(answer) + replies.direntplus_bytes(name) > size:
                 if not child.lookups:
                     listing.release_unused(mount.union, child)
                 break
-            if counted:
-                mount.nodeids.tell(child)
-            answer += entry
+            nodeid = protocol.NO_NODE if name in _NOT_COUNTED else mount.nodeids.tell(child)
+            answer += mount.replies.direntplus(nodeid, child, st, cookie, name)
     except OSError:
         if not answer:
             raise

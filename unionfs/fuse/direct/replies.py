@@ -11,6 +11,7 @@ _SECOND_NS = 10**9
 _TYPE_SHIFT = 12
 _BASIC_STATS = 0x7FF  # STATX_BASIC_STATS, include/uapi/linux/stat.h
 _BTIME = 0x800
+_DIRENTPLUS_BYTES = protocol.ENTRY_OUT.size + protocol.ATTR.size + protocol.DIRENT.size
 
 
 class Replies:
@@ -35,7 +36,8 @@ class Replies:
 
     def direntplus(self, nodeid: int, node: Node, st: StatLike, offset: int, name: bytes) -> bytes:
         """One entry of READDIRPLUS; nodeid 0 says that the kernel takes no reference."""
-        return self.entry(nodeid, node, st) + dirent(node, st, offset, name)
+        head = protocol.ENTRY_OUT.pack(nodeid, *self._valid_twice)
+        return head + _attr(node, st) + dirent(node, st, offset, name)
 
     def statx(self, node: Node, st: StatLike, birth_ns: int | None) -> bytes:
         """statx_out; without time of birth where the layer has none."""
@@ -66,6 +68,11 @@ class Replies:
             0,
             0,
         )
+
+
+def direntplus_bytes(name: bytes) -> int:
+    """How much `direntplus` lays out."""
+    return _DIRENTPLUS_BYTES + len(name) + -len(name) % 8
 
 
 def dirent(node: Node, st: StatLike, offset: int, name: bytes) -> bytes:
