@@ -2,14 +2,13 @@
 
 import os
 import subprocess
-import sys
 
 from runtime.cli.options import Parsed, verb
 from runtime.cli.run import open_store
 from runtime.cli.tables import print_table
 from runtime.container import processes
 from runtime.container.store import skeleton
-from runtime.errors import Refusal, describe
+from runtime.errors import Refusal, describe, one_line
 from runtime.places import Places
 
 
@@ -52,7 +51,10 @@ def _of_ps(words: list[str], pids: list[int]) -> list[tuple[str, ...]]:
 
 @verb("diff", "CONTAINER", "List what a container added (A), changed (C) and deleted (D).", least=1, most=1)
 def diff(options: Parsed, places: Places) -> int:
-    """`pyunion diff`: a line for each path that was added (A), changed (C) or deleted (D). Raises Refusal."""
+    """`pyunion diff`: a line for each path that was added (A), changed (C) or deleted (D). Raises Refusal.
+
+    Control characters and bytes that are no text are shown as text: the names are a stranger's.
+    """
     from unionfs.core.changes import changes
     from unionfs.core.errors import UnionError
 
@@ -60,7 +62,7 @@ def diff(options: Parsed, places: Places) -> int:
     lower = [os.fsencode(layer) for layer in (*container.config().layers, skeleton(places))]
     try:
         for change in changes(os.fsencode(container.upper), os.fsencode(container.workdir), lower, "auto"):
-            sys.stdout.buffer.write(b"%b %b\n" % (change.kind.encode(), change.path))
+            print(change.kind, one_line(change.path.decode(errors="backslashreplace")))
     except UnionError as error:
         raise Refusal(str(error), status=1) from None
     except BrokenPipeError:

@@ -3,12 +3,13 @@
 import json
 import os
 import stat
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.attack.conftest import CALL, Pyunion
+from tests.attack.conftest import CALL, PYTHON, Pyunion
 from tests.support import needs
 
 pytestmark = needs.root
@@ -165,6 +166,17 @@ def test_a_personality_that_weakens_memory_protection_cannot_be_had(inside: Call
     )
 
 
+def test_the_session_keyring_of_the_caller_is_not_the_containers(inside: Callable[..., str]) -> None:
+    """Nor are its keys, which a name in a keyring that both have would make reachable."""
+    _need_x86()
+    ask = CALL + "print(libc.syscall(250, 0, -3, 0))\n"  # KEYCTL_GET_KEYRING_ID of KEY_SPEC_SESSION_KEYRING
+    own = subprocess.run([PYTHON, "-c", ask], capture_output=True, text=True, check=True).stdout
+    assert int(own) > 0
+    answers = {inside(ask, "--security-opt", "seccomp=unconfined", *more) for more in ((), ("--privileged",))}
+    assert len(answers | {own}) == 3
+    assert inside(ask) == "-1\n"
+
+
 def test_sockets_to_the_kernels_ciphers_and_to_hypervisors_are_refused(inside: Callable[..., str]) -> None:
     _need_x86()
     kinds = [("AF_ALG", 38, 5), ("AF_VSOCK", 40, 1), ("AF_INET", 2, 1), ("AF_UNIX", 1, 1)]
@@ -194,6 +206,21 @@ def test_the_control_groups_cannot_be_used_to_run_a_program_outside(pyunion: Pyu
     )
     result = pyunion.run("sh", "-c", attempts)
     assert not {"WRITTEN", "ENTERED", "MADE"} & set(result.stdout.split())
+
+
+def test_what_names_a_program_for_the_kernel_to_run_cannot_be_written(pyunion: Pyunion) -> None:
+    """core_pattern, modprobe, binfmt_misc and uevent_helper: the kernel runs those as root of the machine."""
+    script = (
+        "mkdir -p /b; mount -t binfmt_misc none /b; umount /proc/sys /proc/sysrq-trigger;"
+        "for d in /proc/sys /sys /proc/sysrq-trigger; do mount -o remount,rw $d; mount -o remount,rw,bind $d; done;"
+        "cd /proc/sys; for f in kernel/core_pattern kernel/modprobe kernel/hotplug fs/binfmt_misc/register"
+        " /proc/sysrq-trigger /sys/kernel/uevent_helper /b/register; do"
+        " if [ -e $f ] && (: >>$f); then echo OPENED $f; fi; done; echo end"
+    )
+    for more in ((), ("--cap-add", "net_admin"), ("--security-opt", "seccomp=unconfined")):
+        result = pyunion.run(*more, "sh", "-c", script)
+        assert "end\n" in result.stdout
+        assert [line for line in result.stdout.splitlines() if line.startswith("OPENED")] == []
 
 
 def test_parameters_of_the_whole_machine_are_refused(pyunion: Pyunion) -> None:
@@ -242,6 +269,12 @@ def test_what_containers_are_called_cannot_move_the_cursor(pyunion: Pyunion) -> 
         assert "\033" not in result.stdout + result.stderr, verb
         assert "\007" not in result.stdout + result.stderr, verb
     pyunion("rm", "-f", name)
+
+
+def test_what_files_are_called_cannot_either_nor_be_lines_of_their_own(pyunion: Pyunion) -> None:
+    make = """: > "$(printf '/a\\033[2J\\nD x')" """
+    pyunion("run", "--name", "escape", "--rootfs", pyunion.rootfs, "sh", "-c", make)
+    assert pyunion("diff", "escape").stdout == "A /a\\x1b[2J\\nD x\n"
 
 
 def test_a_fork_bomb_ends_at_its_limit(pyunion: Pyunion) -> None:

@@ -159,6 +159,15 @@ def test_python_of_the_image_is_never_run_by_the_runtime(pyunion: Pyunion, layer
     assert "CANARY" not in pyunion.run_on(layer, "/absent").stderr
 
 
+def test_no_socket_of_ours_can_be_reached_by_way_of_the_machines_network(pyunion: Pyunion) -> None:
+    """CVE-2020-15257: names of sockets that aren't files belong to a network namespace."""
+    argv = pyunion.argv("run", "--rm", "--rootfs", pyunion.rootfs, "cat", "/proc/net/unix")
+    argv[argv.index("--network=none")] = "--network=host"
+    lines = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
+    ours = [line for line in lines if str(pyunion.root.parent) in line or "pyunion" in line]
+    assert [line for line in ours if line.split()[-1].startswith("@")] == []
+
+
 def test_nobody_else_can_read_the_state_of_containers(pyunion: Pyunion) -> None:
     pyunion.output("true")
     for directory in (pyunion.root, pyunion.runroot):

@@ -104,6 +104,15 @@ def test_a_bound_directory_of_the_context_never_leads_out(builder: Builder, outs
     assert "--mount: link isn't there" in builder.refused(context)
 
 
+def test_what_a_mount_made_is_taken_away_in_the_layer_alone(builder: Builder, outside: Path) -> None:
+    """CVE-2024-23652: the command puts a link to a directory of this machine where its mount was."""
+    (outside / "empty").mkdir()
+    swap = f"mv /x /z; ln -s {outside} /x"
+    builder.build(builder.context(f"FROM box\nRUN --mount=type=tmpfs,target=/x/empty {swap}\n"), "-t", "swapped")
+    assert sorted(os.listdir(outside)) == ["empty", "secret"]
+    assert builder.sh("swapped", "readlink /x; ls /z") == f"{outside}\nempty\n"
+
+
 def archive(members: list[tuple[tarfile.TarInfo, bytes]]) -> bytes:
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w") as tar:
