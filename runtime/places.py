@@ -3,12 +3,31 @@
 import os
 from typing import NamedTuple
 
+_ID_LENGTH = 64
+_ID_DIGITS = "0123456789abcdef"
+
 
 class Places(NamedTuple):
     """Two absolute directories; see default_places() for where they are unless told otherwise."""
 
     root: str
     runroot: str
+
+
+def names_in(directory: str) -> list[str]:
+    """What is in `directory`: nothing if it is absent."""
+    try:
+        return os.listdir(directory)
+    except FileNotFoundError:
+        return []
+
+
+def identities(directory: str) -> list[str]:
+    """The ids of containers that have something in `directory`.
+
+    All else in it is left alone: --runroot may name a directory that holds other people's files.
+    """
+    return [name for name in names_in(directory) if len(name) == _ID_LENGTH and not name.strip(_ID_DIGITS)]
 
 
 def default_places() -> Places:

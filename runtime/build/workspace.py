@@ -9,10 +9,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from runtime.container.record import names_in
 from runtime.container.store import Store
 from runtime.image.store.locks import locked, locked_if_free, open_locked
-from runtime.places import Places
+from runtime.places import Places, names_in
 from runtime.trees import remove_tree
 
 _ID_BYTES = 6

@@ -7,17 +7,21 @@ them too, until a container renames a directory above and is started again.
 import os
 import stat
 
+from runtime.marks import whiteout
 from runtime.places import Places
 
 
 def within(layers: list[str], places: Places) -> list[str]:
-    """The paths, relative to the root, at which `layers` show one of `places`. Precondition: places exist."""
-    found = []
+    """The paths, relative to the root, at which `layers` show one of `places`, none of them below another.
+
+    Precondition: places exist.
+    """
+    found: list[str] = []
     for layer in map(os.path.realpath, layers):
         for place in map(os.path.realpath, places):
             if os.path.commonpath((layer, place)) == layer and place != layer:
                 found.append(os.path.relpath(place, layer))
-    return found
+    return [path for path in sorted(set(found)) if not any(path.startswith(f"{other}/") for other in found)]
 
 
 def make(mask: str, layers: list[str], places: Places) -> bool:
@@ -37,11 +41,18 @@ def make(mask: str, layers: list[str], places: Places) -> bool:
             if above not in copied:
                 os.mkdir(f"{mask}/{above}")
                 copied.add(above)
-        if not os.path.lexists(f"{mask}/{path}"):
-            os.mknod(f"{mask}/{path}", stat.S_IFCHR, 0)
+        _hide(f"{mask}/{path}")
     for above in sorted(copied, reverse=True):
         _copy_attributes(above, mask, layers)
     return True
+
+
+def _hide(path: str) -> None:
+    directory = os.open(os.path.dirname(path), os.O_PATH | os.O_CLOEXEC)
+    try:
+        whiteout(directory, os.fsencode(os.path.basename(path)))
+    finally:
+        os.close(directory)
 
 
 def _copy_attributes(path: str, mask: str, layers: list[str]) -> None:

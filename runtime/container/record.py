@@ -23,7 +23,7 @@ from typing import Any
 
 from runtime.container.config import Config, from_json, to_json
 from runtime.errors import SIGNALLED, Refusal
-from runtime.places import Places
+from runtime.places import Places, names_in
 from runtime.trees import remove_tree
 from unionfs.linux.process import start_ticks
 
@@ -167,14 +167,6 @@ def bury(container: Container, error: str) -> None:
         container.release()
     else:
         finish(container, KILLED, error)
-
-
-def names_in(directory: str) -> list[str]:
-    """What is in `directory`: nothing if it is absent."""
-    try:
-        return os.listdir(directory)
-    except FileNotFoundError:
-        return []
 
 
 def named(places: Places, name: str) -> str:

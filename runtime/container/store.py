@@ -13,10 +13,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from runtime.container.record import SHORT_ID, Container, bury, named, names_in
+from runtime.container.record import SHORT_ID, Container, bury, named
 from runtime.drafts import beside
 from runtime.errors import Refusal
-from runtime.places import Places
+from runtime.places import Places, identities
 from runtime.trees import remove_tree
 
 _SKELETON_DIRECTORIES = ("proc", "sys", "dev", "etc")
@@ -73,7 +73,7 @@ class Store:
 
     def all(self) -> list[Container]:
         """Every container, the newest first."""
-        found = [Container(self.places, name) for name in names_in(f"{self.places.root}/containers")]
+        found = [Container(self.places, name) for name in identities(f"{self.places.root}/containers")]
         return sorted((container for container in found if container.exists()), key=_created, reverse=True)
 
     def find(self, text: str) -> Container:
@@ -101,8 +101,10 @@ class Store:
         Such a container has its run directory still; after a restart of the machine no container has one.
         """
         root, runroot = self.places
+        if not os.path.isdir(root):
+            return
         restarted = not os.path.isdir(runroot)
-        for identity in names_in(f"{root}/containers" if restarted else runroot):
+        for identity in identities(f"{root}/containers" if restarted else runroot):
             self._sweep_one(Container(self.places, identity), restarted)
 
     def _sweep_one(self, container: Container, restarted: bool) -> None:

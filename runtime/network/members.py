@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from runtime.network.pools import Address
 from runtime.network.wanted import Publish
-from runtime.places import Places
+from runtime.places import Places, identities
 
 
 class Endpoint(NamedTuple):
@@ -101,11 +101,10 @@ def forget(places: Places, identity: str) -> None:
 
 def everybody(places: Places) -> Iterator[tuple[str, Member]]:
     """All containers that have something, by id."""
-    with suppress(FileNotFoundError):
-        for identity in os.listdir(places.runroot):
-            member = read(places, identity)
-            if member is not None:
-                yield identity, member
+    for identity in identities(places.runroot):
+        member = read(places, identity)
+        if member is not None:
+            yield identity, member
 
 
 def taken(everyone: dict[str, Member], network_id: str) -> set[Address]:

@@ -1,8 +1,6 @@
 """How owners, modes and devices are kept in a layer: as they are by root, in xattrs by others."""
 
-import errno
 import os
-import stat
 from typing import Protocol
 
 from runtime.image.tar.members import BLOCK, CHAR, FIFO, FORMATS, Member
@@ -31,9 +29,6 @@ class Owners(Protocol):
     def make_node(self, directory: int, name: bytes, member: Member) -> None:
         """A device or FIFO. Raises FileExistsError."""
 
-    def whiteout(self, directory: int, name: bytes) -> None:
-        """A whiteout. Raises FileExistsError."""
-
 
 class RealOwners:
     """What root can do."""
@@ -55,9 +50,6 @@ class RealOwners:
         os.mknod(name, FORMATS[member.kind] | 0o600, os.makedev(*member.device), dir_fd=directory)
         os.chown(name, member.uid, member.gid, dir_fd=directory, follow_symlinks=False)
         os.chmod(name, member.mode, dir_fd=directory)
-
-    def whiteout(self, directory: int, name: bytes) -> None:
-        os.mknod(name, stat.S_IFCHR, 0, dir_fd=directory)
 
 
 class OverrideOwners:
@@ -83,16 +75,6 @@ class OverrideOwners:
             self.give(At(fd), member)
         finally:
             os.close(fd)
-
-    def whiteout(self, directory: int, name: bytes) -> None:
-        """A kernel since 5.8 lets anybody make the device 0:0; where it doesn't, the name is a `.wh.` file."""
-        try:
-            os.mknod(name, stat.S_IFCHR, 0, dir_fd=directory)
-        except OSError as error:
-            if error.errno != errno.EPERM:
-                raise
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            os.close(os.open(b".wh." + name, flags, 0o600, dir_fd=directory))
 
     def _kind(self, member: Member) -> bytes:
         if member.kind == FIFO:

@@ -11,6 +11,7 @@ import os
 import stat
 from collections.abc import Callable
 
+from runtime import marks
 from runtime.image.errors import Corrupt
 from runtime.image.tar.directories import Directories, remove
 from runtime.image.tar.limits import DEFAULT_LIMITS, Limits
@@ -19,7 +20,7 @@ from runtime.image.tar.names import Place, is_of_aufs, place_of, show, whiteout_
 from runtime.image.tar.owners import Owners, owners_here
 from runtime.image.tar.reader import TarReader
 from runtime.image.tar.unpacked import Unpacked
-from unionfs.core.dialect import OPAQUE, TRUSTED, USER
+from unionfs.core.dialect import TRUSTED, USER
 from unionfs.core.override import HIDDEN
 from unionfs.linux.at import At
 
@@ -211,7 +212,7 @@ class _Unpacker:
         self.directories.forget()
         self.directories.through_links = False
         for path in self._opaque:
-            At(self.directories.get(path)).setxattr(self._owners.prefix + OPAQUE, b"y")
+            marks.opaque(At(self.directories.get(path)), self._owners.prefix)
         for place in self._whiteouts:
             self._finish_whiteout(place)
         for path, member in self._attributes.items():
@@ -229,11 +230,11 @@ class _Unpacker:
         """Of the same layer nothing is deleted: a directory of that name just doesn't merge with those below."""
         directory = self.directories.get(place.directory)
         try:
-            self._owners.whiteout(directory, place.name)
+            marks.whiteout(directory, place.name)
         except FileExistsError:
             found = At(directory, place.name)
             if stat.S_ISDIR(found.stat().st_mode):
-                found.setxattr(self._owners.prefix + OPAQUE, b"y")
+                marks.opaque(found, self._owners.prefix)
 
 
 def _write(fd: int, archive: TarReader) -> None:

@@ -1,0 +1,68 @@
+"""Where containers are kept: directories that hold other things, that were removed, that lie in one another."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Pyunion, descendants, process, wait_for
+from tests.support import needs
+
+
+@pytest.fixture
+def on_overlayfs(tmp_path: Path) -> Iterator[Path]:
+    """A directory of kernel overlayfs, as the root of another engine's container is."""
+    needs.kernel_overlayfs()
+    for name in ("lower", "upper", "work", "place"):
+        (tmp_path / name).mkdir()
+    options = f"lowerdir={tmp_path}/lower,upperdir={tmp_path}/upper,workdir={tmp_path}/work"
+    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, tmp_path / "place"], check=True)
+    yield tmp_path / "place"
+    subprocess.run(["umount", tmp_path / "place"], check=True)
+
+
+def test_what_others_keep_in_the_run_directory_is_left_alone(pyunion: Pyunion) -> None:
+    (pyunion.runroot / "folder").mkdir(parents=True)
+    (pyunion.runroot / "folder/file").write_text("precious\n")
+    (pyunion.runroot / "file").write_text("precious\n")
+    assert pyunion.output("echo", "hello") == "hello\n"
+    assert pyunion.containers() == []
+    assert (pyunion.runroot / "folder/file").read_text() == "precious\n"
+    assert sorted(path.name for path in pyunion.runroot.rglob("*")) == ["file", "file", "folder"]
+    shutil.rmtree(pyunion.runroot)
+
+
+def test_a_state_directory_that_was_removed_under_a_crashed_container_is_made_anew(pyunion: Pyunion) -> None:
+    client = pyunion.start("sleep", "1000")
+    wait_for("it runs", lambda: any(one.title == "sleep 1000" for one in descendants(client.pid)))
+    family = descendants(client.pid)
+    client.kill()
+    for one in family:
+        if process(one.pid):
+            subprocess.run(["kill", "-KILL", str(one.pid)], check=False, capture_output=True)
+    wait_for("all are dead", lambda: not any(one.alive() for one in family))
+    client.communicate()
+    shutil.rmtree(pyunion.root)
+    assert (pyunion("ps").returncode, pyunion("ps").stderr) == (0, "")
+    assert pyunion.output("echo", "hello") == "hello\n"
+
+
+@pytest.mark.parametrize(("root", "runroot"), [("a", "a/run"), ("a/root", "a"), ("a", "a")])
+def test_one_of_the_directories_may_lie_in_the_other(tmp_path: Path, pyunion: Pyunion, root: str, runroot: str) -> None:
+    other = Pyunion(tmp_path / "other", pyunion.rootfs)
+    other.root, other.runroot = other.root.parent / root, other.root.parent / runroot
+    other.root.mkdir(parents=True)
+    assert other.output("echo", "hello") == "hello\n"
+    assert other("run", "--host", "--name", "peep", "ls", tmp_path / "other").stdout == ""
+    assert other.containers() == ["peep"]
+    assert other("rm", "peep").returncode == 0
+
+
+def test_the_state_directory_may_be_on_overlayfs(pyunion: Pyunion, on_overlayfs: Path) -> None:
+    other = Pyunion(on_overlayfs, pyunion.rootfs)
+    script = f"rm -r /usr/share/doc; ls -A {on_overlayfs} /usr/share/doc"
+    seen = other("run", "--host", "--rm", "sh", "-c", script)
+    assert seen.stdout == f"{on_overlayfs}:\n"
+    assert "/usr/share/doc" in seen.stderr
