@@ -1,7 +1,9 @@
 """Small files of lowers: the kernel gets their content when they are opened, and it is always the right one."""
 
+import ctypes
 import mmap
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,9 +28,11 @@ def fill(lower: Path) -> None:
         (lower / f"{size}").write_bytes(content(size))
 
 
-def forget_pages(path: Path) -> None:
-    """Have the kernel drop the file's pages, as it does when it needs memory."""
+def forget_pages(path: Path, *, written: bool = False) -> None:
+    """Have the kernel drop the file's pages, as it does when it needs memory; `written`: once they are on disk."""
     fd = os.open(path, os.O_RDONLY)
+    if written:
+        os.fsync(fd)
     os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
     os.close(fd)
 
@@ -128,3 +132,33 @@ def test_opening_it_on_a_filesystem_that_may_wait_long_stops_nobody(
         assert pool.submit((top / "other").read_text).result(PROMPT_S) == "other"
         gate.open()
         assert len(reader.result(PROMPT_S)) == gate.size_bytes
+
+
+@pytest.mark.parametrize("is_read", [True, False], ids=["read", "looked up"])
+def test_the_disk_reads_what_follows_a_file_that_was_read(make_union: MakeUnion, is_read: bool) -> None:
+    union = make_union(fill)
+    first, second, third, last = (f"{size}" for size in (4096, 20_000, 65_536, 65_537))
+    for name in (second, third, last):
+        forget_pages(union.lower / name, written=True)
+    if is_in_memory(union.lower / third):
+        needs.missing("temporary files on a disk")
+    (union.top / first).read_bytes()
+    (union.top / second).read_bytes() if is_read else (union.top / second).stat()
+    (union.top / third).stat()
+    (union.top / last).read_bytes()  # which the disk has after the third, if it was to read that
+    deadline = time.monotonic() + (PROMPT_S if is_read else 0)
+    while not is_in_memory(union.lower / third) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert is_in_memory(union.lower / third) == is_read
+
+
+def is_in_memory(path: Path) -> bool:
+    """Whether the page cache has the first page of a file; asking doesn't change that."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    found = ctypes.c_ubyte()
+    with open(path, "rb") as file:
+        address = libc.mmap(None, mmap.PAGESIZE, mmap.PROT_READ, mmap.MAP_SHARED, file.fileno(), ctypes.c_long(0))
+    assert libc.mincore(ctypes.c_void_p(address), mmap.PAGESIZE, ctypes.byref(found)) == 0
+    libc.munmap(ctypes.c_void_p(address), mmap.PAGESIZE)
+    return bool(found.value & 1)

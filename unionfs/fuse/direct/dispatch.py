@@ -37,6 +37,7 @@ class Dispatcher:
         self._tasks = Tasks(workers, self._answer)
         self._changed = mount.union.changed
         self._requests = mount.requests
+        self._preload = mount.preload
         self._handlers: list[Handler | None] = [None] * _OPCODES
         tables: tuple[Table, ...] = (names.HANDLERS, attributes.HANDLERS, directories.HANDLERS, files.HANDLERS)
         for table in tables:
@@ -66,6 +67,8 @@ class Dispatcher:
             return
         if isinstance(answer, bytes | bytearray | memoryview):
             self._answer(request.unique, answer)
+            if self._preload.expected is not None:
+                self._preload.begin()  # while who asked is busy with the answer
         else:
             self._tasks.start(request.unique, answer)
 

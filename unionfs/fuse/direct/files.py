@@ -72,8 +72,8 @@ def _made(mount: Mount, fh: int, found: tuple[Node, StatLike]) -> Answer:
 def _opened(mount: Mount, fh: int, nodeid: int) -> bytes:
     handle = mount.union.handles[fh]
     how = mount.passthrough.open(nodeid, handle)
-    if not (handle.is_upper or mount.passthrough.shared):
-        mount.preload.give(nodeid, handle)
+    if not handle.is_upper:
+        mount.preload.opened(nodeid, handle)
     return protocol.OPEN_OUT.pack(fh, how.flags, how.backing_id)
 
 

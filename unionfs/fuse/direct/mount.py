@@ -32,7 +32,7 @@ class Mount:
         self.union = union
         self.features: Init = session.features
         self.passthrough = passthrough
-        self.preload = Preload(store)
+        self.preload = Preload(union, store, gives=not passthrough.shared)
         self.replies = Replies(timeout_s)
         self.nodeids = NodeIds(union)
         self.node = self.nodeids.node

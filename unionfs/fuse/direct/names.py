@@ -11,9 +11,11 @@ from unionfs.fuse.direct.tasks import Answer
 
 def look_up(mount: Mount, request: Request) -> Answer:
     try:
-        return mount.told(lookup.lookup(mount.union, mount.node(request.nodeid), request.name()))
+        node, st = lookup.lookup(mount.union, mount.node(request.nodeid), request.name())
     except FileNotFoundError:
         return mount.replies.absent
+    mount.preload.looked_up(node, st.st_size)
+    return mount.told((node, st))
 
 
 def forget(mount: Mount, request: Request) -> None:

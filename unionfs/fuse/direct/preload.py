@@ -6,38 +6,77 @@ release of it makes no system call here.
 
 Like a lookup, this may wait for the layer's disk in the thread that answers all requests. While the disk is slow, and
 where the filesystem can't say whether it would wait, as those on a network, READ comes and is answered by a thread.
+
+The disk begins earlier, when a file is looked up, if the one looked up before was opened: then this one will be, too.
+Who only looks files up has at most one of them read for nothing.
 """
 
+import contextlib
 import errno
 import os
+import stat
 import time
 from collections.abc import Callable
 
-from unionfs.core.inodes import Handle
+from unionfs.core import objects
+from unionfs.core.inodes import File, Handle, Node
+from unionfs.core.union import Union
 from unionfs.fuse.direct import data
 
 Store = Callable[[int, memoryview], None]
 """Gives the kernel the content of a nodeid: Device.store."""
 
 _SMALL_BYTES = 64 << 10
-_STALL_S = 0.005
-_AVOIDED_FOR_S = 1.0
+_STALL_S = 0.01
+_AVOIDED_FOR_S = 0.1
 """When a read took `_STALL_S`, only what is in memory is given for so long."""
 
 
 class Preload:
-    """Gives the kernel the content of small files."""
+    """Small files of one union, on their way to the kernel."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, union: Union, store: Store, *, gives: bool) -> None:
+        self._union = union
         self._store = store
+        self._gives = gives
+        """Whether files of lowers are read through the page cache of the mount."""
         self._buffer = memoryview(bytearray(_SMALL_BYTES))
         self._avoided_until = 0.0
         """Monotonic seconds."""
+        self._unopened: Node | None = None
+        """What was looked up last, if it wasn't opened yet."""
+        self._is_reader = False
+        """Whether what was looked up before that was opened."""
+        self.expected: File | None = None
+        """What `begin` is to be called for, when there is time."""
 
-    def give(self, nodeid: int, handle: Handle) -> None:
-        """Give the content of the file `handle` of a lower, if it is a small one and nobody else has it open."""
+    def looked_up(self, node: Node, size: int) -> None:
+        """Note that the kernel is told of `node`, of so many bytes, by a lookup."""
+        if not isinstance(node, File) or node.kind != stat.S_IFREG:
+            return
+        if self._unopened is not None:
+            self._is_reader = False
+        self._unopened = node
+        if self._is_reader and 0 < size <= _SMALL_BYTES and not (node.is_given or node.is_upper):
+            self.expected = node
+
+    def begin(self) -> None:
+        """Have the disk read the file that is expected to be opened next. It isn't waited for, and may fail."""
+        node, self.expected = self.expected, None
+        assert node is not None
+        with contextlib.suppress(OSError):
+            fd = objects.locate_data(self._union, node).open(os.O_RDONLY)
+            try:
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_WILLNEED)
+            finally:
+                os.close(fd)
+
+    def opened(self, nodeid: int, handle: Handle) -> None:
+        """`handle` opens a file of a lower: give its content, if it is a small one and nobody else has it open."""
         node = handle.node
-        if node.is_given or node.opens != 1:
+        if node is self._unopened:
+            self._unopened, self._is_reader = None, True
+        if not self._gives or node.is_given or node.opens != 1:
             return
         st = os.fstat(handle.fd)
         if not 0 < st.st_size <= _SMALL_BYTES:
