@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from runtime.container.config import Volume
-from runtime.errors import Refusal, UsageError
+from runtime.errors import Refusal, UsageError, named
 from runtime.names import RULE, is_name
 from runtime.places import Places
 from runtime.trees import remove_tree
@@ -32,7 +32,7 @@ class NamedVolumes:
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
         with suppress(FileExistsError):
             os.mkdir(place, mode=0o701)
-            with open(f"{place}/volume.json", "w", encoding="ascii") as file:
+            with named(place), open(f"{place}/volume.json", "w", encoding="ascii") as file:
                 json.dump({"created_s": time.time(), "labels": labels, "container": container}, file)
         with suppress(FileExistsError):
             os.mkdir(f"{place}/_data")

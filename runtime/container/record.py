@@ -23,6 +23,7 @@ from typing import Any
 
 from runtime.container.config import Config, from_json, to_json
 from runtime.errors import SIGNALLED, Refusal
+from runtime.errors import named as naming
 from runtime.places import Places, names_in
 from runtime.trees import remove_tree
 from unionfs.linux.process import start_ticks
@@ -197,7 +198,7 @@ def _read_json(path: str) -> dict[str, Any]:
 def _write_json(path: str, value: dict[str, Any]) -> None:
     """Replace the file at once: a reader sees the old text or the new one."""
     draft = f"{path}.new"
-    with open(draft, "w", encoding="ascii") as file:
+    with naming(draft), open(draft, "w", encoding="ascii") as file:
         json.dump(value, file, indent=1)
         file.write("\n")
     os.rename(draft, path)

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from ipaddress import ip_network
 from typing import Any, NamedTuple
 
-from runtime.errors import Refusal
+from runtime.errors import Refusal, named
 from runtime.names import RULE, is_name
 from runtime.network.links import Subnet
 from runtime.places import Places
@@ -124,7 +124,7 @@ class Networks:
         import json
 
         draft = f"{self._path(network.name)}.new"
-        with open(draft, "w", encoding="ascii") as file:
+        with named(draft), open(draft, "w", encoding="ascii") as file:
             json.dump(network._asdict(), file, indent=1)
             file.write("\n")
         os.rename(draft, self._path(network.name))

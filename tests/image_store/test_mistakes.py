@@ -5,6 +5,7 @@ import os
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,22 @@ def test_a_missing_blob_is_told_of_its_image(pyunion: Command, image: Path) -> N
         assert f"image {NAME} is damaged: blob {about['Digest']} is not in the store" in one_line(
             pyunion(*words, status=1))  # fmt: skip
     assert f"Untagged: {NAME}" in pyunion("rmi", NAME)
+
+
+@pytest.mark.parametrize("words", [
+    ("run", "--rm", "--host", "true"), ("volume", "create", "v"), ("network", "create", "n"),
+])  # fmt: skip
+def test_a_full_disk_is_named_where_a_record_cannot_be_written(
+    pyunion: Command, small_disk: Path, words: tuple[str, ...]
+) -> None:
+    pyunion("network", "ls")
+    with suppress(OSError), open(small_disk / "ballast", "wb", buffering=0) as file:
+        while True:
+            file.write(bytes(512))
+    assert f"{small_disk}/" in one_line(error := pyunion(*words, status=125))
+    assert "No space left on device" in error
+    (small_disk / "ballast").unlink()
+    assert pyunion("ps", "-aq") == ""
 
 
 def test_a_full_disk_is_named_and_nothing_stays(pyunion: Command, tmp_path: Path, small_disk: Path) -> None:

@@ -173,6 +173,19 @@ def test_an_option_that_is_unknown_or_has_no_such_value(stage: Stage, option: st
     refused(stage, "-o", f"{stage.options},{option}", str(stage.point), culprit=name, way_out=name)
 
 
+@pytest.mark.parametrize(("option", "example"), [("upperdir", "upperdir=DIR"), ("fsname", "fsname=NAME")])
+def test_an_option_without_its_value(stage: Stage, option: str, example: str) -> None:
+    refused(stage, "-o", f"{stage.options},{option}", str(stage.point), culprit=option, way_out=example)
+
+
+def test_remount_tells_what_can_be_changed_of_a_mount(stage: Stage) -> None:
+    refused(stage, "-o", f"{stage.options},remount,ro", str(stage.point), culprit="remount", way_out="remount,bind")
+    stage.mount("-o", stage.options, str(stage.point))
+    subprocess.run(["mount", "-o", "remount,bind,ro", str(stage.point)], check=True)
+    with pytest.raises(OSError, match="Read-only file system"):
+        (stage.point / "new").write_text("")
+
+
 @pytest.mark.parametrize("argument", ["--nonsense", "-Z"])
 def test_an_argument_that_is_unknown(stage: Stage, argument: str) -> None:
     refused(stage, argument, "-o", stage.options, str(stage.point), culprit=argument, way_out="--help|usage")

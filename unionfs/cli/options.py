@@ -113,6 +113,12 @@ def _path(name: str, value: bytes | None) -> bytes:
     return grammar.unescaped(value)
 
 
+def _name(name: str, value: bytes | None) -> bytes:
+    if not value:
+        raise OptionError(f"option {name} needs a name: {name}=NAME")
+    return grammar.unescaped(value)
+
+
 def _lowers(name: str, value: bytes | None) -> tuple[bytes, ...]:
     layers = grammar.layers(value or b"")
     named = tuple(filter(None, layers))
@@ -260,7 +266,7 @@ _OPTIONS: dict[str, Setter] = {
     "squash_to_gid": _union("squash_gid", _id),
     "xattr_permissions": _union("xattr_permissions", _xattr_permissions),
     "timeout": _setting("timeout_s", _seconds),
-    "fsname": _setting("source", _path),
+    "fsname": _setting("source", _name),
     "allow_other": _setting("allow_other", _switch),
     "private": _setting("private", _switch),
     "rprivate": _setting("private", _switch),
@@ -283,7 +289,7 @@ _REFUSED = {
     "ino32_t": "inode numbers have 64 bits",
     "allow_root": "it is allow_other, or nobody but who mounts",
     "auto_unmount": "the driver unmounts when it is told to end",
-    "remount": "unmount, then mount again",
+    "remount": "unmount, then mount again (mount -o remount,bind,… changes ro, noexec and the like without)",
 }
 
 _OTHERS_TUNING = (
