@@ -236,7 +236,7 @@ def empty(dirfd: int, name: bytes) -> None:
     except (FileNotFoundError, NotADirectoryError):
         return
     try:
-        for child in os.listdir(b"/proc/self/fd/%d" % fd):
+        for child in map(os.fsencode, os.listdir(fd)):
             remove(fd, child)
     finally:
         os.close(fd)
