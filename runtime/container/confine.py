@@ -31,6 +31,7 @@ class Label(NamedTuple):
 
     file: str
     text: str
+    option: str
 
 
 class Confinement(NamedTuple):
@@ -62,8 +63,7 @@ def drop(confined: Confinement) -> None:
 def apply(confined: Confinement, user: User) -> None:
     """Become `user`, confined, as the next exec will have it. Precondition: all capabilities of a host's root."""
     for label in confined.labels:
-        with open(label.file, "w", encoding="ascii") as file:
-            file.write(label.text)
+        _write(label)
     late = confined.no_new_privileges
     if confined.program and not late:
         seccomp.load(confined.program, confined.flags)
@@ -88,6 +88,15 @@ def retire() -> None:
             os.close(fd)
     kept = capabilities.KILL & capget().permitted
     capset(Caps(kept, kept, 0))
+
+
+def _write(label: Label) -> None:
+    """For the next exec of this process: Documentation/admin-guide/LSM of the kernel, attr in proc_pid_attr(5)."""
+    try:
+        fd = os.open(label.file, os.O_WRONLY | os.O_CLOEXEC)
+        os.write(fd, label.text.encode())  # in one piece; no descriptor of ours outlives the exec
+    except OSError as error:  # ENOENT: AppArmor has no such profile; EINVAL: the policy of SELinux has no such type
+        raise Refusal(f"{label.option}: the kernel doesn't take it: {error.strerror}") from None
 
 
 def _become(user: User, confined: Confinement) -> None:
@@ -137,12 +146,14 @@ def _labels(security: dict[str, Any]) -> list[Label]:
     labels = []
     profile = security.get("apparmor", "unconfined")
     if profile != "unconfined":
-        _need(_APPARMOR[0], f"--security-opt apparmor={profile}", "AppArmor")
-        labels.append(Label(_APPARMOR[1], f"exec {profile}"))
+        option = f"--security-opt apparmor={profile}"
+        _need(_APPARMOR[0], option, "AppArmor")
+        labels.append(Label(_APPARMOR[1], f"exec {profile}", option))
     parts = security.get("label", {})
     if parts:
         _need(_SELINUX[0], "--security-opt label", "SELinux")
-        labels.append(Label(_SELINUX[1], ":".join((_LABEL | parts)[part] for part in _LABEL_PARTS)))
+        text = ":".join((_LABEL | parts)[part] for part in _LABEL_PARTS)
+        labels.append(Label(_SELINUX[1], text, f"--security-opt label: {text}"))
     return labels
 
 

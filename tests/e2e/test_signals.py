@@ -12,7 +12,8 @@ _TRAP = "trap 'echo got; exit 5' {0}; echo ready; while :; do read x; done"
 
 def ready(process: "subprocess.Popen[str]") -> None:
     assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
+    line = process.stdout.readline()
+    assert line == "ready\n", f"{line!r} {process.communicate(timeout=30)}, exit status {process.returncode}"
 
 
 @pytest.mark.parametrize("name", ["TERM", "INT", "HUP", "QUIT", "USR1", "USR2"])

@@ -145,13 +145,16 @@ def test_a_client_that_goes_on_sending_finds_a_new_container(pyunion: Pyunion, m
 import socket, sys
 client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 client.settimeout(0.2)
-print("ready", flush=True)
+last = ""
 while True:
     client.sendto(b"hello", ("192.0.2.2", 8053))
     try:
-        print(client.recv(99).decode().split()[0], flush=True)
+        heard = client.recv(99).decode().split()[0]
     except OSError:
-        print("nobody", flush=True)
+        heard = "nobody"
+    if heard != last:  # all answers, at thousands in a second, would be longer to read than anybody waits
+        print(heard, flush=True)
+    last = heard
 """
     command = machine.there(PYTHON, "-I", "-S", "-c", program)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as client:
