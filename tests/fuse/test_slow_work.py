@@ -90,6 +90,22 @@ def test_a_cold_read_stops_nobody_else(gated: Union, gate: Gate) -> None:
         assert reader.result(PROMPT_S) == PATTERN * (gate.size_bytes // len(PATTERN))
 
 
+def test_a_large_file_that_waits_keeps_no_other_large_one_waiting(
+    gate: Gate, public_path: Path, union_mount: MountFactory
+) -> None:
+    lower = public_path / "lower"
+    lower.mkdir()
+    (lower / "large").write_bytes(PATTERN * 1024)
+    top = union_mount([lower, gate.path], public_path / "upper", at=public_path / "merged").path
+    with ThreadPoolExecutor() as pool:
+        reader = pool.submit((top / "big").read_bytes)
+        gate.wait_for_reader()
+        assert pool.submit((top / "large").read_bytes).result(PROMPT_S) == PATTERN * 1024
+        assert not reader.done()
+        gate.open()
+        assert reader.result(PROMPT_S) == PATTERN * (gate.size_bytes // len(PATTERN))
+
+
 def test_a_name_removed_while_it_is_copied_stays_removed(gated: Union, gate: Gate) -> None:
     with ThreadPoolExecutor() as pool:
         writer = pool.submit(write_start, gated.top / "big")

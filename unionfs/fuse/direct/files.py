@@ -8,6 +8,7 @@ from unionfs.core.model import StatLike
 from unionfs.core.ops import create, files, inode_flags, space, tmpfile
 from unionfs.core.work import Steps
 from unionfs.fuse.direct import data, protocol, statistics
+from unionfs.fuse.direct.bulk import LARGE_BYTES
 from unionfs.fuse.direct.mount import EMPTY, Mount, Table, refuse_for_ever
 from unionfs.fuse.direct.passthrough import StaleError
 from unionfs.fuse.direct.protocol import Opcode
@@ -90,9 +91,13 @@ def flush(mount: Mount, request: Request) -> Answer:
     raise refuse_for_ever()
 
 
-def read(mount: Mount, request: Request) -> Answer | Steps[Answer]:
+def read(mount: Mount, request: Request) -> Answer | Steps[Answer] | None:
     fh, offset, size = request.fields(protocol.READ_IN)
-    return data.read(mount.opened(fh), offset, size)
+    handle = mount.opened(fh)
+    if size < LARGE_BYTES or mount.bulk is None:
+        return data.read(handle, offset, size)
+    mount.bulk.read(request.unique, handle.fd, offset, size)
+    return None
 
 
 def write(mount: Mount, request: Request) -> Answer | Steps[Answer]:

@@ -11,6 +11,7 @@ from unionfs.core.union import Union
 from unionfs.core.work import Steps
 from unionfs.fuse import mounting
 from unionfs.fuse.direct import protocol, statistics
+from unionfs.fuse.direct.bulk import Bulk
 from unionfs.fuse.direct.nodeids import NodeIds
 from unionfs.fuse.direct.passthrough import Passthrough
 from unionfs.fuse.direct.preload import Preload, Store
@@ -33,6 +34,8 @@ class Mount:
         self.features: Init = session.features
         self.passthrough = passthrough
         self.preload = Preload(union, store, gives=not passthrough.shared)
+        self.bulk: Bulk | None = None
+        """Who answers large reads, if they aren't to be answered in turn."""
         self.replies = Replies(timeout_s)
         self.nodeids = NodeIds(union)
         self.node = self.nodeids.node

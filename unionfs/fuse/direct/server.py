@@ -16,6 +16,7 @@ from unionfs.core.union import Union
 from unionfs.fuse import kernel
 from unionfs.fuse.crowd import Crowd
 from unionfs.fuse.direct import session, statistics
+from unionfs.fuse.direct.bulk import Bulk
 from unionfs.fuse.direct.device import Device, EndedError
 from unionfs.fuse.direct.dispatch import Dispatcher, Tracer
 from unionfs.fuse.direct.mount import Mount
@@ -93,6 +94,8 @@ class Server:
     def run(self, mount: Mount, *, debug: bool) -> None:
         """Answer requests until the connection ends or a signal says so. Raises EndedError."""
         dispatcher = (Tracer if debug else Dispatcher)(mount, self._device, self._workers)
+        if not debug:
+            mount.bulk = Bulk(self._device, self._workers)
         mount.union.put_away = self._put_away
         target = self._target
         if not kernel.set_read_ahead_early(self._device.fd) and target is not None:
