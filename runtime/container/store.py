@@ -17,6 +17,7 @@ from runtime.container.record import SHORT_ID, Container, bury, named
 from runtime.drafts import beside
 from runtime.errors import Refusal
 from runtime.places import Places, identities
+from runtime.rights import refuse_root_of_a_namespace
 from runtime.trees import remove_tree
 
 _SKELETON_DIRECTORIES = ("proc", "sys", "dev", "etc")
@@ -30,7 +31,8 @@ class Store:
         self.places = places
 
     def prepare(self) -> None:
-        """Make the directories that are missing."""
+        """Make the directories that are missing. Raises Refusal: who asks can't have containers."""
+        refuse_root_of_a_namespace()
         root, runroot = self.places
         for directory in (root, f"{root}/containers", f"{root}/names", runroot):
             os.makedirs(directory, mode=0o700, exist_ok=True)

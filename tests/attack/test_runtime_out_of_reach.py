@@ -93,6 +93,19 @@ def test_processes_on_their_way_into_a_container_cannot_be_looked_into(pyunion: 
     pyunion("rm", "-f", name)
 
 
+def test_in_a_user_namespace_the_right_to_trace_does_not_reach_the_runtime(pyunion: Pyunion) -> None:
+    """Without one it does: docs/security.md, "What gives the machine away"."""
+    mapped = ("--uidmap", "0:200000:65536", "--gidmap", "0:200000:65536", "--cap-add", "sys_ptrace")
+    search = _SEARCH.replace("while", "chmod 4755 /proc/1/exe && echo changed; while", 1)
+    options = ("--security-opt", "seccomp=unconfined", *mapped, "--rootfs", pyunion.rootfs)
+    name = pyunion("run", "-d", *options, "sh", "-c", search).stdout.strip()
+    for _ in range(RACES):
+        assert pyunion("exec", name, "true").returncode == 0
+    assert pyunion("logs", name).stdout == ""
+    assert "chmod: /proc/1/exe: Permission denied" in pyunion("logs", name).stderr
+    pyunion("rm", "-f", name)
+
+
 def test_neither_a_working_directory_nor_a_link_leads_to_a_descriptor_of_the_host(
     pyunion: Pyunion, layer: Path
 ) -> None:

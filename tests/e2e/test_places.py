@@ -66,3 +66,13 @@ def test_the_state_directory_may_be_on_overlayfs(pyunion: Pyunion, on_overlayfs:
     seen = other("run", "--host", "--rm", "sh", "-c", script)
     assert seen.stdout == f"{on_overlayfs}:\n"
     assert "/usr/share/doc" in seen.stderr
+
+
+def test_root_of_a_user_namespace_is_told_what_to_do_instead(tmp_path: Path, pyunion: Pyunion) -> None:
+    (tmp_path / "tree.tar").write_bytes(bytes(10240))
+    for words in (("run", "--rm", "--rootfs", pyunion.rootfs, "true"), ("import", tmp_path / "tree.tar", "x:1")):
+        result = subprocess.run(["unshare", "-rm", *pyunion.argv(*words)], capture_output=True, text=True, check=False)
+        assert result.returncode == 125
+        assert "root of a user namespace can't make containers and unpack images: run pyunion as" in result.stderr
+        assert len(result.stderr.splitlines()) == 1
+    assert pyunion("images", "-q").stdout == ""

@@ -108,6 +108,14 @@ def test_in_a_user_namespace_files_are_not_passed_through(place: Path) -> None:
     assert (report["passthrough"]["state"], "not permitted" in report["passthrough"]["fact"]) == ("less", True)
 
 
+def test_root_of_a_user_namespace_can_mount_but_have_no_containers(place: Path) -> None:
+    needs.commands("unshare")
+    report = examined(prefix=("unshare", "--user", "--map-root-user", "--mount"), root=place)
+    assert report["mount"]["state"] == "ok"
+    assert report["root"]["state"] == "missing"
+    assert "as an ordinary user" in report["root"]["remedy"]
+
+
 @needs.root
 def test_an_older_kernel_uses_layers_as_they_are(place: Path) -> None:
     prefix = (sys.executable, str(CHECKOUT / "tests/support/old_kernel.py"), "5.11")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from runtime.container.cgroups import hierarchies
 from runtime.network import dropping, programs
+from runtime.rights import WAY_OUT, is_root_of_a_namespace
 from tools.doctor.finding import Finding, less, missing, ok
 from unionfs.linux import libseccomp, process
 
@@ -24,6 +25,8 @@ _SWITCHES = {
 
 def check() -> Iterator[Finding]:
     """All of them."""
+    if is_root_of_a_namespace():
+        yield missing("root", "of a user namespace: it can mount, but not make containers and unpack images", WAY_OUT)
     yield _user_namespaces()
     yield from _ids()
     yield _cgroups()

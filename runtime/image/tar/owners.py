@@ -4,6 +4,7 @@ import os
 from typing import Protocol
 
 from runtime.image.tar.members import BLOCK, CHAR, FIFO, FORMATS, Member
+from runtime.rights import refuse_root_of_a_namespace
 from unionfs.core import override
 from unionfs.core.dialect import TRUSTED, USER
 from unionfs.linux.at import At
@@ -83,5 +84,6 @@ class OverrideOwners:
 
 
 def owners_here() -> Owners:
-    """The way this process has."""
+    """The way this process has. Raises Refusal: root of a user namespace has none."""
+    refuse_root_of_a_namespace()
     return RealOwners() if os.geteuid() == 0 else OverrideOwners()
