@@ -141,7 +141,6 @@ class File(Node):
         "fd",
         "handles",
         "index_name",
-        "is_given",
         "kind",
         "link_name",
         "lower",
@@ -149,6 +148,7 @@ class File(Node):
         "names",
         "nlink_diff",
         "set_id",
+        "was_opened",
     )
 
     def __init__(self, ino: int, real: RealId, kind: int) -> None:
@@ -174,8 +174,9 @@ class File(Node):
         self.handles: tuple[Handle, ...] = ()
         """Open handles, so that copy-up can turn them to the new file."""
         self.copying: CopyUp | None = None
-        self.is_given = False
-        """Whether the carrier's client has had all its content, which is a lower's: it may ask for none of it again."""
+        self.was_opened = False
+        """Set by a carrier whose client keeps content: it was opened in its lower layer before, and the client may ask
+        for none of it again."""
         self.set_id = True
         """False when it surely has no set-id bit, and no capability: none that a stranger's write takes away."""
 
@@ -192,8 +193,8 @@ class Handle:
 
     def __init__(self, fd: int, node: File, flags: int, *, is_upper: bool, privileged: bool) -> None:
         self.fd = fd
-        """Stays the same number over copy-up, which puts the new file behind it. -1: not opened yet, as the carrier's
-        client needn't ask for what is in it; of a file of a lower alone (ops/files.open_late)."""
+        """Stays the same number over copy-up, which puts the new file behind it. -1: of a lower that isn't opened
+        until the carrier's client asks for what is in it (ops/files.open_late)."""
         self.node = node
         self.flags = flags
         """Of the opener's open(2)."""

@@ -47,13 +47,13 @@ def writes(flags: int) -> bool:
 
 
 def open_to_read(union: Union, node: Node, flags: int) -> int:
-    """Open a regular file with `flags` that change nothing; its descriptor only if the client hasn't its content.
+    """Open a regular file with `flags` that change nothing; in its lower layer only if it wasn't opened there before.
 
     Raises OSError: EISDIR, EINVAL (no regular file), and those of the layer.
     """
     file = regular(node)
     handle = Handle(-1, file, flags, is_upper=file.is_upper, privileged=True)
-    if handle.is_upper or not file.is_given:
+    if handle.is_upper or not file.was_opened:
         open_late(union, handle)
     return holding.add_handle(union, handle)
 

@@ -1,8 +1,7 @@
 """Small files of lowers: the kernel gets their content when they are opened, and needn't ask for it.
 
-That saves the READ, and, as the kernel believes that reading changed the time of access, the GETATTR after it. A file
-whose content was given is not opened in its layer until the kernel asks for what it has dropped: each further open and
-release of it makes no system call here.
+That saves the READ, and, as the kernel believes that reading changed the time of access, the GETATTR after it. Any
+file of a lower is opened in its layer once: when it is opened again, only if the kernel asks for what it hasn't kept.
 
 Like a lookup, this may wait for the layer's disk in the thread that answers all requests. While the disk is slow, and
 where the filesystem can't say whether it would wait, as those on a network, READ comes and is answered by a thread.
@@ -57,7 +56,7 @@ class Preload:
         if self._unopened is not None:
             self._is_reader = False
         self._unopened = node
-        if self._is_reader and 0 < size <= _SMALL_BYTES and not (node.is_given or node.is_upper):
+        if self._is_reader and 0 < size <= _SMALL_BYTES and not (node.was_opened or node.is_upper):
             self.expected = node
 
     def begin(self) -> None:
@@ -72,12 +71,17 @@ class Preload:
                 os.close(fd)
 
     def opened(self, nodeid: int, handle: Handle) -> None:
-        """`handle` opens a file of a lower: give its content, if it is a small one and nobody else has it open."""
+        """`handle` opens a file of a lower: give its content if it is small, not open, and wasn't opened before."""
         node = handle.node
         if node is self._unopened:
             self._unopened, self._is_reader = None, True
-        if not self._gives or node.is_given or node.opens != 1:
+        if not self._gives or node.was_opened:
             return
+        node.was_opened = True
+        if node.opens == 1:
+            self._give(nodeid, handle)
+
+    def _give(self, nodeid: int, handle: Handle) -> None:
         st = os.fstat(handle.fd)
         if not 0 < st.st_size <= _SMALL_BYTES:
             return
@@ -88,7 +92,6 @@ class Preload:
             return  # whoever reads it is told
         if count == st.st_size:
             self._store(nodeid, content)
-            node.is_given = True
 
     def _read(self, fd: int, device: int, content: memoryview) -> int:
         """Fill `content` from `fd`, a file of the filesystem `device`, as far as it may wait; the number of bytes."""
