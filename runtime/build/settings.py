@@ -9,6 +9,7 @@ from typing import Any
 from runtime.build import words
 from runtime.build.dockerfile import Instruction, parse_line, parse_trigger
 from runtime.build.errors import BuildError
+from runtime.spans import parse_ns
 
 Json = dict[str, Any]
 Expand = Callable[[str], str]
@@ -16,8 +17,6 @@ Expand = Callable[[str], str]
 DEFAULT_SHELL = ["/bin/sh", "-c"]
 _PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/([a-zA-Z]+))?")
 _PROTOCOLS = ("tcp", "udp", "sctp")
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
-_SPAN_NS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 _SIGNAL = re.compile(r"\d{1,2}|(SIG)?[A-Z][A-Z0-9]*([+-]\d+)?")
 _HEALTH = {
     "interval": "Interval", "timeout": "Timeout", "start-period": "StartPeriod", "start-interval": "StartInterval",
@@ -194,7 +193,7 @@ def _ports(text: str) -> list[str]:
 
 
 def _span_ns(text: str, flag: str) -> int:
-    parts = _SPAN.findall(text)
-    if "".join(number + unit for number, unit in parts) != text:
-        raise BuildError(f"--{flag}={text} isn't a span of time, as in 30s or 1m30s")
-    return sum(int(float(number) * _SPAN_NS[unit]) for number, unit in parts)
+    try:
+        return parse_ns(text)
+    except ValueError as error:
+        raise BuildError(f"--{flag}: {error}") from None

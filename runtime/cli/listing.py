@@ -15,7 +15,7 @@ from runtime.places import Places
 
 _PS = (
     Option("all", "those that don't run, too", "a"),
-    Option("filter", "ancestor=, exited=, id=, label=, name=, network=, status= or volume=", "f", "KEY=VALUE"),
+    Option("filter", "ancestor=, exited=, health=, id=, label=, name=, network=, status= or volume=", "f", "KEY=VALUE"),
     FORMAT,
     Option("last", "the N newest, whether they run or not", "n", "N"),
     Option("latest", "the newest, whether it runs or not", "l"),
@@ -23,7 +23,7 @@ _PS = (
     QUIET,
     Option("size", "also what each has written", "s"),
 )
-_FILTERS = ("ancestor", "exited", "id", "label", "name", "network", "status", "volume")
+_FILTERS = ("ancestor", "exited", "health", "id", "label", "name", "network", "status", "volume")
 _COLUMNS = (
     ("CONTAINER ID", "ID"),
     ("IMAGE", "Image"),
@@ -92,7 +92,9 @@ def _row(
 def _status(state: dict[str, Any], status: str) -> str:
     """As Docker says it."""
     if status in ("running", "paused"):
-        return f"Up {span_text(state['started_s'])}{' (Paused)' if status == 'paused' else ''}"
+        health = state.get("health", {}).get("status", "")
+        more = "Paused" if status == "paused" else "health: starting" if health == "starting" else health
+        return f"Up {span_text(state['started_s'])}{f' ({more})' if more else ''}"
     if status == "created":
         return "Created"
     how = "Restarting" if status == "restarting" else "Exited"
@@ -139,6 +141,8 @@ def _is(config: Config, state: dict[str, Any], status: str, key: str, value: str
         return has_label(config.labels, value)
     if key == "exited":
         return status == "exited" and str(state["exit_code"]) == value
+    if key == "health":
+        return value == (state.get("health", {}).get("status", "none") if status == "running" else "none")
     if key == "volume":
         return any(value in (volume.name, volume.source, volume.target) for volume in config.volumes)
     if key == "ancestor":

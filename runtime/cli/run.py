@@ -32,6 +32,7 @@ _CREATE = (
     *process.OPTIONS,
     *tables.MOUNTS,
     *tables.NAMESPACES,
+    *tables.HEALTH,
     *tables.NETWORK,
     *tables.LIMITS,
     *tables.SECURITY,
@@ -160,6 +161,7 @@ def _make(options: Parsed, store: Store, container: Container, lock: int, layers
         raise Refusal(f"--cidfile {cidfile}: it exists already")
     wanted = _config(options, store)
     if layers:
+        wanted = wanted._replace(health=_health(wanted.health, {}))
         config = _create(store, container, wanted, layers, root=layers[0])
     else:
         config = _of_image(options, store, container, lock, wanted)
@@ -186,6 +188,7 @@ def _of_image(options: Parsed, store: Store, container: Container, lock: int, wa
             image_volumes=image.volumes,
             volumes=[*wanted.volumes, *_of_their_own(image.volumes, wanted)],
             ports=image.ports,
+            health=_health(wanted.health, image.health),
         )
         config = _create(store, container, wanted, image.layers, root=image.root)
         container.write_config(config)  # from here on the store knows that its layers are in use
@@ -205,6 +208,14 @@ def _of_their_own(paths: list[str], wanted: Config) -> list[Volume]:
         return []
     taken = {"/", *(volume.target for volume in wanted.volumes), *(tmpfs.target for tmpfs in wanted.tmpfs)}
     return [Volume("", path, False) for path in paths if path not in taken]
+
+
+def _health(asked: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:
+    if not asked:
+        return image
+    from runtime.cli.flags import health
+
+    return health.merged(asked, image)
 
 
 def _absolute(workdir: str) -> str:
@@ -288,6 +299,10 @@ def _config(options: Parsed, store: Store) -> Config:
         from runtime.cli.flags import limits
 
         fields["limits"] = limits.read(options)
+    if _asked(options, tables.HEALTH):
+        from runtime.cli.flags import health
+
+        fields["health"] = health.read(options)
     if _asked(options, tables.SECURITY):
         from runtime.cli.flags import security
 

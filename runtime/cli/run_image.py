@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 from runtime.cli.flags.platform import read as read_platform
 from runtime.cli.options import Parsed
@@ -30,6 +30,7 @@ class FromImage(NamedTuple):
     labels: dict[str, str]
     volumes: list[str]
     ports: list[str]
+    health: dict[str, Any]
     root: str
     """A layer whose own directory is what the root directory is to be like; empty: there is none."""
 
@@ -71,8 +72,21 @@ def _from(image: Image, name: str, layers: list[str], options: Parsed, command: 
         labels=dict(config.get("Labels") or {}),
         volumes=sorted({_normal(path) for path in config.get("Volumes") or () if path.startswith("/")}),
         ports=sorted(config.get("ExposedPorts") or ()),
+        health=_health(config.get("Healthcheck") or {}),
         root="",
     )
+
+
+def _health(said: object) -> dict[str, Any]:
+    """The health check, of the types it must have; an empty test is none. Raises Refusal."""
+    if not isinstance(said, dict):
+        raise Refusal("the image's configuration is damaged: Healthcheck", FAILURE)
+    for key, value in said.items():
+        is_test = isinstance(value, list) and all(isinstance(word, str) for word in value)
+        is_known = not value or value[0] in ("NONE", "CMD", "CMD-SHELL") if is_test else isinstance(value, int)
+        if is_test != (key == "Test") or not is_known:
+            raise Refusal(f"the image's configuration is damaged: Healthcheck, {key}", FAILURE)
+    return dict(said) if said.get("Test") else {}
 
 
 def _normal(path: str) -> str:

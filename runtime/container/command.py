@@ -28,6 +28,7 @@ class Command(NamedTuple):
     terminal: int
     """Slave of its terminal, or -1."""
     confined: Confinement
+    umask: int
 
 
 def run(command: Command, stdio: tuple[int, int, int], errors: int) -> NoReturn:
@@ -39,6 +40,7 @@ def run(command: Command, stdio: tuple[int, int, int], errors: int) -> NoReturn:
         _change_directory(command.workdir)
         path = _find(command)
         confine.apply(command.confined, command.user)
+        os.umask(command.umask)
         _execute(path, command)
     except Refusal as error:
         send_failure(errors, error.status, str(error))

@@ -119,6 +119,15 @@ class Config(NamedTuple):
     """Capabilities, system calls, labels: see confine.py."""
     maps: Maps | None = None
     """Of its user namespace, if root made it one."""
+    umask: int = 0o022
+    pidfile: str = ""
+    """Where the first process's pid is to be written."""
+    annotations: dict[str, str] = {}
+    """Noted, as labels are; they mean nothing to us."""
+    clocks: dict[str, int] = {}
+    """boottime and monotonic: by how many seconds they differ from the machine's, in a time namespace of its own."""
+    health: dict[str, Any] = {}
+    """As images have it: Test, Interval and so on; see health.py."""
     networks: dict[str, Any] = {}
     """What `network` needs to know more: see runtime.network."""
 

@@ -69,7 +69,6 @@ def apply(confined: Confinement, user: User) -> None:
         seccomp.load(confined.program, confined.flags)
     if late:
         process.set_no_new_privileges()
-    os.umask(0o022)
     _become(user, confined)
     if confined.program and late:
         seccomp.load(confined.program, confined.flags)  # so it needn't allow what came before

@@ -63,7 +63,13 @@ def _state(container: Container, state: dict[str, Any]) -> dict[str, Any]:
         "Error": state.get("error", ""),
         "StartedAt": _moment(state.get("started_s")),
         "FinishedAt": _moment(state.get("finished_s")),
+        **({"Health": _health(state["health"])} if "health" in state else {}),
     }
+
+
+def _health(health: dict[str, Any]) -> dict[str, Any]:
+    results = [{**result, **{key: timestamp(result[key]) for key in ("Start", "End")}} for result in health["log"]]
+    return {"Status": health["status"], "FailingStreak": health["streak"], "Log": results}
 
 
 def _moment(seconds: float | None) -> str:
@@ -87,6 +93,8 @@ def _host_config(config: Config) -> dict[str, Any]:
         "UsernsMode": config.namespaces.get("user", ""),
         "IDMappings": _maps(config),
         "CgroupnsMode": config.namespaces.get("cgroup", "private"),
+        "Annotations": config.annotations,
+        "PidFile": config.pidfile,
         "Privileged": config.privileged,
         "ReadonlyRootfs": config.read_only,
         "GroupAdd": config.groups,
@@ -149,7 +157,9 @@ def _config(config: Config) -> dict[str, Any]:
         "WorkingDir": config.workdir,
         "Labels": config.labels,
         "StopSignal": config.stop_signal,
+        "Umask": f"{config.umask:04o}",
         "StopTimeout": config.stop_timeout_s,
+        "Healthcheck": config.health or None,
         "ExposedPorts": {port: {} for port in config.ports},
     }
 

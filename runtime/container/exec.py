@@ -59,29 +59,14 @@ class _Job(NamedTuple):
     group: "Group"
     size: tuple[int, int]
     maps: Maps | None
-    """Of the container's user namespace, if we aren't root."""
+    """Of the container's user namespace, if that isn't the machine's."""
 
 
 def run(container: Container, asked: Asked, wish: Wish) -> int:
     """Run a command as `asked`: its exit status, or 0 if it is left to itself. Raises Refusal."""
-    from runtime.container import cgroups
-
-    config = container.config()
     doors = namespaces.open_doors(container)
-    job = _Job(
-        asked,
-        config,
-        doors,
-        container.filters,
-        cgroups.find(container.id, config.limits),
-        console.own_size(),
-        userns.maps() if userns.needed() else config.maps,
-    )
-    ours, theirs = control.pair()
-    guard = os.fork()
-    if guard == 0:
-        _guard(job, theirs)
-    os.close(theirs)
+    config = container.config()
+    ours, guard = begin(container, config, asked, doors, userns.maps() if userns.needed() else config.maps)
     for fd in doors.descriptors():
         os.close(fd)
     ended = Session(ours, wish).run()
@@ -89,6 +74,32 @@ def run(container: Container, asked: Asked, wish: Wish) -> int:
         with suppress(ChildProcessError):
             os.waitpid(guard, 0)
     return result(ended)
+
+
+def begin(
+    container: Container, config: Config, asked: Asked, doors: namespaces.Doors, maps: Maps | None
+) -> tuple[int, int]:
+    """Start a command: a connection to its guard, as in control.py, and that one's pid. Raises Refusal.
+
+    `maps`: of the container's user namespace, if that isn't the machine's.
+    """
+    from runtime.container import cgroups
+
+    job = _Job(
+        asked,
+        config,
+        doors,
+        container.filters,
+        cgroups.find(container.id, config.limits),
+        console.own_size(),
+        maps,
+    )
+    ours, theirs = control.pair()
+    guard = os.fork()
+    if guard == 0:
+        _guard(job, theirs)
+    os.close(theirs)
+    return ours, guard
 
 
 def _guard(job: _Job, connection: int) -> NoReturn:
@@ -257,7 +268,7 @@ def _command(job: _Job, confined: Confinement, channel: int) -> Command:
         terminal.hand_over(channel, user.uid)
         slave = terminal.slave
     variables = environment(config._replace(env=[*config.env, *asked.env], tty=asked.tty), user)
-    return Command(asked.args, variables, asked.workdir or config.workdir, user, slave, confined)
+    return Command(asked.args, variables, asked.workdir or config.workdir, user, slave, confined, config.umask)
 
 
 def _give_up(errors: int, status: int, message: str) -> NoReturn:

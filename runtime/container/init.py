@@ -86,6 +86,8 @@ def _start(job: Job) -> int:
     """Set everything up and start the command: its pid. Raises Refusal, OSError."""
     config = job.config
     process.die_with_parent(signal.SIGKILL)
+    if config.clocks:
+        namespaces.set_clocks(config.clocks)
     process.make_undumpable()
     job.group.enter()
     pidfds = {pidfd for pidfd, _ in job.namespaces.joined}
@@ -137,7 +139,7 @@ def _start(job: Job) -> int:
     if job.user < 0:
         rlimits.apply(config)
     confine.drop(confined)
-    command = Command(config.args, environment(config, user), config.workdir, user, slave, confined)
+    command = Command(config.args, environment(config, user), config.workdir, user, slave, confined, config.umask)
     return _fork_command(job, command)
 
 

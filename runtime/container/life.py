@@ -26,6 +26,7 @@ from unionfs.linux import process
 
 if TYPE_CHECKING:
     from runtime.container.cgroups.group import Group
+    from runtime.container.health import Checks
 
 _DRIVER_ENDS_WITHIN_MS = 10_000
 """An unmounted driver has only to close its files; one that takes longer hangs."""
@@ -54,6 +55,7 @@ class Life:
         self._driver = self._driver_fd = -1
         self._reader = self._go = -1
         self._group: Group | None = None
+        self._checks: Checks | None = None
         self._master = -1
         self._size: tuple[int, int] | None = None
         self._status: int | None = None
@@ -75,7 +77,7 @@ class Life:
             self._watch(on_start)
             self._record_creation()
             while self._status is None:
-                self._loop.turn()
+                self._loop.turn(None if self._checks is None else self._checks.step())
         finally:
             self.kill()
             self._stop_driver()
@@ -170,6 +172,9 @@ class Life:
 
     def _record_creation(self) -> None:
         self._container.write_state(pid=self._init, pid_ticks=process.start_ticks(self._init), oom_killed=False)
+        if self._config.pidfile:
+            with open(self._config.pidfile, "w", encoding="ascii") as file:
+                file.write(f"{self._init}\n")
         if not network.is_ours(self._config):
             self._let_go()
 
@@ -269,6 +274,17 @@ class Life:
         if self._progress.started and not started:
             self._container.write_state(status="running", started_s=time.time())
             on_start()
+            self._begin_checks()
+
+    def _begin_checks(self) -> None:
+        """Have its health looked after, if it says how."""
+        if self._config.health.get("Test", ["NONE"]) == ["NONE"]:
+            return
+        from runtime.container.health import Checks, Way
+
+        doors = namespaces.Doors(self._init_fd, self.namespaces, within=True)
+        way = Way(doors, self._maps or self._config.maps)
+        self._checks = Checks(self._container, self._config, self._loop, way)
 
     def _stop_driver(self) -> None:
         """Wait until the driver has nothing to serve. If all it wrote is to be removed anyway, don't wait."""
@@ -290,6 +306,8 @@ class Life:
         return status
 
     def _take_down(self) -> None:
+        if self._checks is not None:
+            self._checks.stop()
         if self._group is not None:
             self.out_of_memory = self._group.oom_killed()
             if self.out_of_memory:

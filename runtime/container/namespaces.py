@@ -5,6 +5,7 @@ that no stranger who got the number meanwhile is taken for the container.
 """
 
 import os
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from runtime.container import control
@@ -22,7 +23,7 @@ FLAGS = {
     "cgroup": process.CLONE_NEWCGROUP,
 }
 _OF_OTHERS = "container:"
-KINDS = ("user", "pid", "ipc", "uts", "net", "cgroup", "mnt")
+KINDS = ("user", "pid", "ipc", "uts", "net", "cgroup", "time", "mnt")
 """In the order in which they are entered one by one: the user namespace first, for the right to; the mounts last."""
 
 
@@ -85,6 +86,21 @@ def _shared_memory(pidfd: int) -> int:
         os.close(ours)
 
 
+def set_clocks(clocks: Mapping[str, int]) -> None:
+    """Enter a new time namespace whose clocks differ by that many seconds. Precondition: dumpable. Raises Refusal."""
+    try:
+        process.unshare(process.CLONE_NEWTIME)  # for children alone, as yet: offsets can be set until somebody is in it
+        for name, seconds in clocks.items():
+            with open("/proc/self/timens_offsets", "w") as file:
+                file.write(f"{name} {seconds} 0")
+        own = os.open("/proc/self/ns/time_for_children", os.O_RDONLY | os.O_CLOEXEC)
+        process.setns(own, process.CLONE_NEWTIME)
+        os.close(own)
+    except OSError as error:
+        text = " ".join(f"{name}={seconds}" for name, seconds in clocks.items())
+        raise Refusal(f"--time-offset {text}: {error.strerror}") from None
+
+
 def fork(planned: Plan) -> int:
     """fork(2), the child being in the container's pid namespace; other children of ours aren't."""
     if planned.own_pids:
@@ -130,6 +146,8 @@ class Doors(NamedTuple):
     """Of its first process: root's way."""
     fds: list[int]
     """Its namespaces, in the order of KINDS: an ordinary user's, who may not look into that process."""
+    within: bool = False
+    """Whether the one who goes in is in its user namespace already."""
 
     def descriptors(self) -> set[int]:
         return {self.pidfd, *self.fds}
@@ -149,7 +167,7 @@ def join_pids(doors: Doors, config: Config) -> None:
 
     An ordinary user's process is in the container's user namespace then.
     """
-    if doors.fds:
+    if doors.fds and not doors.within:
         process.setns(doors.fds[0], process.CLONE_NEWUSER)
     if config.namespaces.get("pid") == "host":
         return
@@ -162,14 +180,16 @@ def join_pids(doors: Doors, config: Config) -> None:
 def join(doors: Doors, config: Config) -> None:
     """Enter the other namespaces of a running container. Raises Refusal: it ended."""
     shared = {kind for kind, mode in config.namespaces.items() if mode == "host"}
+    shared |= set() if config.clocks else {"time"}
     if doors.fds:
         for kind, fd in zip(KINDS[2:], doors.fds[2:], strict=True):
             if kind not in shared:
                 process.setns(fd, 0)
     else:
         flags = [flag for kind, flag in FLAGS.items() if kind != "pid" and kind not in shared]
-        user = 0 if config.maps is None else process.CLONE_NEWUSER
-        _join(doors.pidfd, config, process.CLONE_NEWNS | user | sum(flags))
+        flags += [process.CLONE_NEWUSER] if config.maps is not None else []
+        flags += [process.CLONE_NEWTIME] if config.clocks else []
+        _join(doors.pidfd, config, process.CLONE_NEWNS | sum(flags))
     os.chdir("/")
 
 

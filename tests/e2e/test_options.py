@@ -100,3 +100,28 @@ def test_layers_are_stacked_uppermost_first(pyunion: Pyunion, tmp_path: Path) ->
     rootfs = f"{top}:{middle_name}:{pyunion.rootfs}"
     result = pyunion("run", "--rm", "--rootfs", rootfs, "sh", "-c", "cat same; ls -d top mid:dle bin")
     assert (result.stdout, result.stderr) == ("topbin\nmid:dle\ntop\n", "")
+
+
+def test_new_files_have_the_modes_that_the_umask_leaves(pyunion: Pyunion) -> None:
+    script = "umask; touch /f; stat -c %a /f"
+    assert [pyunion.sh(script), pyunion.sh(script, "--umask=0077")] == ["0022\n644\n", "0077\n600\n"]
+    pyunion("run", "-d", "--name=box", "--umask=7", "--rootfs", pyunion.rootfs, "sleep", "1000")
+    assert pyunion("exec", "box", "sh", "-c", "umask").stdout == "0007\n"
+    for text in ("8", "", "01777", "x"):
+        assert f"invalid --umask {text!r}" in pyunion.run("--umask", text, "true").stderr
+
+
+def test_the_pid_of_each_start_is_written_to_a_file(pyunion: Pyunion, tmp_path: Path) -> None:
+    file = tmp_path / "pid"
+    pyunion("run", "-d", "--name=box", "--pidfile", file, "--rootfs", pyunion.rootfs, "sleep", "1000")
+    first = file.read_text()
+    assert first == pyunion("inspect", "-f", "{{.State.Pid}}", "box").stdout
+    pyunion("restart", "-t", "0", "box")
+    assert first != file.read_text() == pyunion("inspect", "-f", "{{.State.Pid}}", "box").stdout
+    result = pyunion.run("--pidfile", tmp_path / "none/pid", "true")
+    assert (result.returncode, result.stderr.count("none/pid: No such file or directory")) == (125, 1)
+
+
+def test_annotations_are_noted(pyunion: Pyunion) -> None:
+    pyunion("create", "--name=box", "--annotation", "a=b", "--annotation", "c", "--rootfs", pyunion.rootfs, "true")
+    assert pyunion("inspect", "-f", "{{json .HostConfig.Annotations}}", "box").stdout == '{"a":"b","c":""}\n'

@@ -229,3 +229,14 @@ def test_a_link_that_is_copied_from_leads_nowhere_but_into_the_container(user: U
     """)
     assert "No such file" in text
     assert "here" not in text.splitlines()
+
+
+def test_its_health_is_looked_after_and_its_clocks_are_its_own(user: User) -> None:
+    script = """
+        options="--health-interval 50ms --time-offset boottime=864000000"
+        pyunion run -d --name box $options --health-cmd 'id -u; test -e /bin' --rootfs ../rootfs sleep 1000 >/dev/null
+        until pyunion ps --format '{{.Status}}' | grep -q '(healthy)'; do :; done
+        pyunion inspect -f '{{(index .State.Health.Log 0).Output}}' box
+        pyunion exec box cat /proc/uptime | cut -c1-2
+        pyunion rm -f box"""
+    assert user.output(script).split() == ["0", "86", "box"]

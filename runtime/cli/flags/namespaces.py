@@ -26,6 +26,7 @@ def read(options: Parsed, store: Store, network: str) -> dict[str, Any]:
     return {
         "namespaces": kinds,
         "maps": maps,
+        "clocks": dict(_clock(text) for text in options.many("time-offset")),
         "privileged": options.on("privileged"),
         "sysctls": dict(sysctls.parse(text, kinds) for text in options.many("sysctl")),
     }
@@ -49,6 +50,13 @@ def _user(options: Parsed, store: Store) -> tuple[str, Maps | None]:
     other = store.find(name)
     maps = other.config().maps
     return (f"container:{other.id}", maps) if maps else ("", None)
+
+
+def _clock(text: str) -> tuple[str, int]:
+    name, _, seconds = text.partition("=")
+    if name not in ("boottime", "monotonic") or not seconds.removeprefix("-").isdigit() or not seconds.isascii():
+        raise UsageError(f"invalid --time-offset {text!r}: it is boottime=SECONDS or monotonic=SECONDS")
+    return name, int(seconds)
 
 
 def _mode(option: str, text: str, store: Store) -> str:

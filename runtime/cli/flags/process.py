@@ -19,6 +19,7 @@ COMMAND = (
 DETACH_KEYS = Option("detach-keys", "keys that leave it to itself (default: ctrl-p,ctrl-q)", "", "KEYS")
 SIG_PROXY = Option("sig-proxy", "pass signals on to the command (the default); =false: don't")
 OPTIONS = (
+    Option("annotation", "note something about the container, apart from labels", "", "KEY=VALUE"),
     Option("cidfile", "write the container's id to this file, which must not exist", "", "FILE"),
     DETACH_KEYS,
     Option("domainname", "NIS domain of the machine inside", "", "NAME"),
@@ -34,11 +35,13 @@ OPTIONS = (
     Option("log-opt", "max-size=SIZE: the most a file of the log has; max-file=N: how many are kept", "", "KEY=VALUE"),
     Option("name", "name of the container", "", "NAME"),
     Option("oom-score-adj", "how soon it is ended when the machine is out of memory, -1000 to 1000", "", "N"),
+    Option("pidfile", "write the pid of the container's first process to this file", "", "FILE"),
     Option("restart", "no (the default), on-failure[:COUNT], always or unless-stopped", "", "POLICY"),
     Option("rm", "remove the container when the command ends"),
     SIG_PROXY,
     Option("stop-signal", "what `stop` sends first (default: TERM)", "", "SIGNAL"),
     Option("stop-timeout", "seconds that `stop` waits before it kills; -1: for ever (default: 10)", "", "SECONDS"),
+    Option("umask", "mode bits that new files of the command don't have (default: 0022)", "", "MODE"),
     Option("ulimit", "limit of the command's processes", "", "NAME=SOFT[:HARD]"),
 )
 _MOST_HOSTNAME = 64
@@ -67,6 +70,9 @@ def read(options: Parsed) -> dict[str, Any]:
         "stop_timeout_s": number("stop-timeout", options.one("stop-timeout", "10"), -1),
         "log": _log(options),
         "ulimits": _ulimits(options.many("ulimit")),
+        "annotations": read_labels(options.many("annotation")),
+        "pidfile": os.path.abspath(options.one("pidfile")) if options.one("pidfile") else "",
+        "umask": _umask(options.one("umask", "0022")),
         "oom_score_adj": _oom_score_adj(options.one("oom-score-adj")),
     }
 
@@ -138,6 +144,12 @@ def size(option: str, text: str) -> int:
 
 def _oom_score_adj(text: str) -> int | None:
     return number("oom-score-adj", text, -1000, 1000) if text else None
+
+
+def _umask(text: str) -> int:
+    if not text or len(text) > len("0777") or not set(text) <= set("01234567") or int(text, 8) > 0o777:
+        raise UsageError(f"invalid --umask {text!r}: it is an octal number up to 0777")
+    return int(text, 8)
 
 
 def _log(options: Parsed) -> dict[str, Any]:

@@ -22,9 +22,20 @@ NAMESPACES = (
     Option("pid", "host, private (the default) or container:NAME", "", "MODE"),
     Option("privileged", "keep nothing from it: capabilities, devices, system calls, /proc and /sys"),
     Option("sysctl", "set a parameter of the kernel that its namespaces have of their own", "", "NAME=VALUE"),
+    Option("time-offset", "have boottime or monotonic differ, in a time namespace of its own", "", "CLOCK=SECONDS"),
     Option("uidmap", "users of its user namespace, and which of the machine's they are", "", "ID:ID[:COUNT]"),
     Option("userns", "host (the default for root), private or container:NAME", "", "MODE"),
     Option("uts", "host, private (the default) or container:NAME", "", "MODE"),
+)
+
+HEALTH = (
+    Option("health-cmd", "a command for a shell in it that fails when it isn't well", "", "COMMAND"),
+    Option("health-interval", "time between two of them (default: 30s)", "", "TIME"),
+    Option("health-retries", "how many in a row must fail (default: 3)", "", "N"),
+    Option("health-start-interval", "time between two of them in the start period (default: 5s)", "", "TIME"),
+    Option("health-start-period", "time after the start in which failures don't count (default: 0s)", "", "TIME"),
+    Option("health-timeout", "time after which one has failed (default: 30s)", "", "TIME"),
+    Option("no-healthcheck", "don't look after it, whatever the image says"),
 )
 
 NETWORK = (
