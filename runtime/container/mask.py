@@ -9,6 +9,7 @@ import stat
 
 from runtime.marks import whiteout
 from runtime.places import Places
+from unionfs.core.dialect import TRUSTED, USER
 
 
 def within(layers: list[str], places: Places) -> list[str]:
@@ -50,7 +51,7 @@ def make(mask: str, layers: list[str], places: Places) -> bool:
 def _hide(path: str) -> None:
     directory = os.open(os.path.dirname(path), os.O_PATH | os.O_CLOEXEC)
     try:
-        whiteout(directory, os.fsencode(os.path.basename(path)))
+        whiteout(directory, os.fsencode(os.path.basename(path)), TRUSTED if os.geteuid() == 0 else USER)
     finally:
         os.close(directory)
 

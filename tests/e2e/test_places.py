@@ -2,25 +2,13 @@
 
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.conftest import Pyunion, descendants, process, wait_for
 from tests.support import needs
-
-
-@pytest.fixture
-def on_overlayfs(tmp_path: Path) -> Iterator[Path]:
-    """A directory of kernel overlayfs, as the root of another engine's container is."""
-    needs.kernel_overlayfs()
-    for name in ("lower", "upper", "work", "place"):
-        (tmp_path / name).mkdir()
-    options = f"lowerdir={tmp_path}/lower,upperdir={tmp_path}/upper,workdir={tmp_path}/work"
-    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, tmp_path / "place"], check=True)
-    yield tmp_path / "place"
-    subprocess.run(["umount", tmp_path / "place"], check=True)
+from tests.support.mounts import PYUNIONFS
 
 
 def test_what_others_keep_in_the_run_directory_is_left_alone(pyunion: Pyunion) -> None:
@@ -60,12 +48,22 @@ def test_one_of_the_directories_may_lie_in_the_other(tmp_path: Path, pyunion: Py
     assert other("rm", "peep").returncode == 0
 
 
-def test_the_state_directory_may_be_on_overlayfs(pyunion: Pyunion, on_overlayfs: Path) -> None:
-    other = Pyunion(on_overlayfs, pyunion.rootfs)
-    script = f"rm -r /usr/share/doc; ls -A {on_overlayfs} /usr/share/doc"
-    seen = other("run", "--host", "--rm", "sh", "-c", script)
-    assert seen.stdout == f"{on_overlayfs}:\n"
-    assert "/usr/share/doc" in seen.stderr
+@pytest.mark.parametrize("program", [("mount", "-t", "overlay", "overlay"), PYUNIONFS], ids=["kernel's", "ours"])
+def test_the_state_directory_may_be_on_a_union(tmp_path: Path, pyunion: Pyunion, program: tuple[str, ...]) -> None:
+    """As where the root filesystem is that of an engine's container."""
+    needs.kernel_overlayfs()
+    for name in ("lower", "upper", "work", "place"):
+        (tmp_path / name).mkdir()
+    options = f"lowerdir={tmp_path}/lower,upperdir={tmp_path}/upper,workdir={tmp_path}/work"
+    subprocess.run([*program, "-o", options, tmp_path / "place"], check=True)
+    try:
+        other = Pyunion(tmp_path / "place", pyunion.rootfs)
+        script = f"rm -r /usr/share/doc; ls -A {tmp_path}/place /usr/share/doc"
+        seen = other("run", "--host", "--rm", "sh", "-c", script)
+        assert seen.stdout == f"{tmp_path}/place:\n"
+        assert "/usr/share/doc" in seen.stderr
+    finally:
+        wait_for("nobody uses it", lambda: subprocess.run(["umount", tmp_path / "place"], check=False).returncode == 0)
 
 
 def test_root_of_a_user_namespace_is_told_what_to_do_instead(tmp_path: Path, pyunion: Pyunion) -> None:

@@ -10,19 +10,23 @@ import pytest
 from tests.image_store.conftest import CONFIG, Command, busybox
 from tests.image_store.layouts import archive, make_layout, member
 from tests.support import needs
+from tests.support.mounts import PYUNIONFS
 
-_OVERLAY = ("overlay", "lowerdir={0}/lower,upperdir={0}/upper,workdir={0}/work")
-_RAMFS = ("ramfs", "mode=755")
+_LAYERS = "lowerdir={0}/lower,upperdir={0}/upper,workdir={0}/work"
+_MOUNTS = {
+    "overlayfs": ("mount", "-t", "overlay", "-o", _LAYERS, "overlay", "{0}/root"),
+    "no xattrs": ("mount", "-t", "ramfs", "-o", "mode=755", "ramfs", "{0}/root"),
+    "a union of ours": (*PYUNIONFS, "-o", _LAYERS, "{0}/root"),
+}
 
 
-@pytest.fixture(params=[_OVERLAY, _RAMFS], ids=["no device nodes 0:0", "no xattrs"])
+@pytest.fixture(params=_MOUNTS.values(), ids=list(_MOUNTS))
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     """A state directory on such a filesystem."""
     needs.kernel_overlayfs()
     for name in ("lower", "upper", "work", "root"):
         (tmp_path / name).mkdir()
-    kind, options = request.param
-    subprocess.run(["mount", "-t", kind, "-o", options.format(tmp_path), kind, tmp_path / "root"], check=True)
+    subprocess.run([word.format(tmp_path) for word in request.param], check=True)
     yield tmp_path / "root"
     subprocess.run(["umount", tmp_path / "root"], check=True)
 
@@ -33,7 +37,7 @@ def test_what_a_layer_deletes_is_not_seen(pyunion: Command, tmp_path: Path, root
     lower = archive([member("d", tarfile.DIRTYPE), member("d/old", data=b"old"), member("e/old", data=b"old")])
     upper = archive([
         member("etc/.wh.old"), member("d/.wh..wh..opq"), member("d/new"),
-        member(".wh.e"), member("e", tarfile.DIRTYPE), member("e/new"),
+        member("e/.wh.old"), member(".wh.e"), member("e", tarfile.DIRTYPE), member("e/new"),
     ])  # fmt: skip
     layout = make_layout(tmp_path / "layout", [busybox(), lower, upper], config=CONFIG)
     run = ("run", "--rm", f"oci:{layout}:example.org/test:1", "ls", "-A")

@@ -213,7 +213,7 @@ class _Unpacker:
         self.directories.through_links = False
         for path in self._opaque:
             marks.opaque(At(self.directories.get(path)), self._owners.prefix)
-        for place in self._whiteouts:
+        for place in sorted(self._whiteouts):  # a directory becomes opaque before something in it is deleted
             self._finish_whiteout(place)
         for path, member in self._attributes.items():
             directory = self.directories.get(path.rpartition(b"/")[0], make=False)
@@ -230,7 +230,7 @@ class _Unpacker:
         """Of the same layer nothing is deleted: a directory of that name just doesn't merge with those below."""
         directory = self.directories.get(place.directory)
         try:
-            marks.whiteout(directory, place.name)
+            marks.whiteout(directory, place.name, self._owners.prefix)
         except FileExistsError:
             found = At(directory, place.name)
             if stat.S_ISDIR(found.stat().st_mode):
