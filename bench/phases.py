@@ -12,8 +12,8 @@ from bench.workload import Failed
 
 ROW = "phases of pyunion run"
 PHASES = (
-    "interpreter, imports, options, records",
-    "monitor, driver, namespaces, mounts",
+    "interpreter, imports",
+    "options, image, records beside monitor and driver; namespaces, mounts",
     "the command",
     "removal, until it returns",
 )
