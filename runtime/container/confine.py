@@ -47,9 +47,12 @@ class Confinement(NamedTuple):
     labels: list[Label]
 
 
-def confinement(security: dict[str, Any], cache: str, privileged: bool) -> Confinement:
-    """What the configuration's `security` asks for; `cache` is a directory of ours for filters. Raises Refusal."""
-    bounding, ambient = _capabilities(security, privileged)
+def confinement(security: dict[str, Any], cache: str, privileged: bool, own: int | None = None) -> Confinement:
+    """What the configuration's `security` asks for; `cache` is a directory of ours for filters. Raises Refusal.
+
+    `own`: the capabilities that we have when it is applied; None: those that we have now.
+    """
+    bounding, ambient = _capabilities(security, privileged, capget().permitted if own is None else own)
     program, flags = _filter(security, bounding, cache, privileged)
     no_new_privileges = security.get("no_new_privileges", False)
     return Confinement(bounding, ambient, no_new_privileges, program, flags, _labels(security))
@@ -120,9 +123,8 @@ def _set_groups(groups: list[int]) -> None:
             raise
 
 
-def _capabilities(security: dict[str, Any], privileged: bool) -> tuple[int, int]:
+def _capabilities(security: dict[str, Any], privileged: bool, own: int) -> tuple[int, int]:
     """The bounding set, and the ambient one."""
-    own = capget().permitted
     added, dropped = security.get("cap_add", []), security.get("cap_drop", [])
     wanted = own if privileged else capabilities.bounding(added, dropped)
     asked = capabilities.mask(name for name in added if name != "ALL")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from runtime.container import confine, console, control, mapped, namespaces, rlimits, signals, userns, users
 from runtime.container.caller import Wish
+from runtime.container.capabilities import EVERY
 from runtime.container.command import Command
 from runtime.container.command import run as become
 from runtime.container.config import Config, Maps
@@ -217,9 +218,10 @@ class _Guard:
 
 
 def _confinement(job: _Job) -> Confinement:
-    """Precondition: in the container's user namespace, whose rights count."""
+    """Precondition: in an ordinary user's namespace, whose rights count. Who enters another later has all there."""
     privileged = job.config.privileged or job.asked.privileged
-    return confine.confinement(job.config.security, job.filters, privileged)
+    own = None if job.config.maps is None else EVERY
+    return confine.confinement(job.config.security, job.filters, privileged, own)
 
 
 def _enter(job: _Job, confined: Confinement, stdio: tuple[int, int, int], channel: int, errors: int) -> NoReturn:

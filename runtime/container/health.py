@@ -72,7 +72,13 @@ class Checks:
         return max(0, self._left_ns()) / _SECOND_NS
 
     def stop(self) -> None:
-        """End a test that runs: its guard does, when nobody listens."""
+        """End a test that runs, and return when nothing of it is left."""
+        self._hang_up()
+        for pid in self._guards:
+            os.waitpid(pid, 0)
+
+    def _hang_up(self) -> None:
+        """Listen no longer: if the test still runs, its guard ends it."""
         if self._connection >= 0:
             self._loop.forget(self._connection)
             os.close(self._connection)
@@ -123,7 +129,7 @@ class Checks:
 
     def _end(self, code: int, output: str) -> None:
         """Take in a result."""
-        self.stop()
+        self._hang_up()
         now_ns, took_ns = time.time_ns(), time.monotonic_ns() - self._since_ns
         self._since_ns += took_ns
         result = {"Start": now_ns - took_ns, "End": now_ns, "ExitCode": code, "Output": output}

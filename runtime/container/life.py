@@ -306,14 +306,14 @@ class Life:
         return status
 
     def _take_down(self) -> None:
-        if self._checks is not None:
-            self._checks.stop()
         if self._group is not None:
             self.out_of_memory = self._group.oom_killed()
             if self.out_of_memory:
                 self._container.write_state(oom_killed=True)
                 emit(self._container, self._config, "oom")
             self._group.remove()
+        if self._checks is not None:
+            self._checks.stop()
         self._hub.end()
         if self._reader >= 0:
             self._read_progress(lambda: None)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Pyunion
+from tests.e2e.conftest import Pyunion, wait_for
 
 FIRST = (1 << 30) + (os.getpid() % 1000 << 16)  # several may test at once
 MAP = f"--uidmap=0:{FIRST}:65536"
@@ -153,6 +153,15 @@ def test_without_any_range_a_map_is_asked_for(pyunion: Pyunion, tmp_path: Path) 
 def test_what_cannot_be_is_refused(pyunion: Pyunion, options: list[str], culprit: str) -> None:
     result = pyunion.run("--network=none", *options, "true")
     assert (result.returncode, culprit in result.stderr) == (125, True)
+
+
+def test_exec_gives_what_run_gives_also_what_the_machines_root_does_not_have(pyunion: Pyunion) -> None:
+    capabilities = ("grep", "Cap", "/proc/self/status")
+    options = (MAP, "--network=none", "--cap-add=ALL", "--rootfs", pyunion.rootfs)
+    pyunion("run", "-d", "--name=box", *options, "sh", "-c", f"{' '.join(capabilities)}; sleep 1000")
+    shown = pyunion("exec", "box", *capabilities).stdout
+    assert "CapEff" in shown
+    wait_for("the same", lambda: pyunion("logs", "box").stdout == shown)
 
 
 def test_inspect_tells_the_map(pyunion: Pyunion) -> None:
