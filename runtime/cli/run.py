@@ -62,8 +62,9 @@ def run(options: Parsed, places: Places) -> int:
     gc.disable()  # until the container runs: what is imported on the way is no garbage
     keys = process.read_keys(options)
     layers = _layers(options)
+    others = _others(options, places)
     store, container, lock = _reserve(places)
-    with launch.Launch(store, container, lock) as starting:
+    with launch.Launch(store, container, lock, others) as starting:
         trace.mark("monitor forked")
         config = _make(options, store, container, lock, layers)
         trace.mark("container made")
@@ -250,7 +251,7 @@ def _volumes(wanted: Config, container: Container) -> list[Volume]:
 
 
 def _maps(wanted: Config, store: Store, container: Container) -> Maps | None:
-    if "user" not in wanted.namespaces:
+    if "user" not in wanted.namespaces or os.geteuid() != 0:
         return None
     from runtime.container import id_ranges
 
@@ -320,6 +321,15 @@ def _config(options: Parsed, store: Store) -> Config:
         networks=networks,
         **fields,
     )
+
+
+def _others(options: Parsed, places: Places) -> list[str]:
+    """Containers in whose user namespace this one is to be, which has to be known first."""
+    if os.geteuid() == 0 or not _asked(options, (*tables.NAMESPACES, *tables.NETWORK)):
+        return []
+    from runtime.cli.flags import namespaces
+
+    return namespaces.others(options, Store(places))
 
 
 def _asked(options: Parsed, table: tuple[Option, ...]) -> bool:

@@ -45,7 +45,7 @@ def describe_container(container: Container) -> dict[str, Any]:
         },
         "Mounts": _mounts(config),
         "Config": _config(config),
-        "NetworkSettings": _network(container),
+        "NetworkSettings": _network(container, config),
     }  # fmt: skip
 
 
@@ -164,8 +164,11 @@ def _config(config: Config) -> dict[str, Any]:
     }
 
 
-def _network(container: Container) -> dict[str, Any]:
+def _network(container: Container, config: Config) -> dict[str, Any]:
     """Its addresses and ports."""
+    from runtime.container.network import is_ours
+    from runtime.network import wanted
     from runtime.network.describe import settings
 
-    return settings(container.places, container.id)
+    networks = [one.network for one in wanted.read(config).attachments] if is_ours(config) else []
+    return settings(container.places, container.id, networks)

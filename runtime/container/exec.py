@@ -65,7 +65,7 @@ class _Job(NamedTuple):
 
 def run(container: Container, asked: Asked, wish: Wish) -> int:
     """Run a command as `asked`: its exit status, or 0 if it is left to itself. Raises Refusal."""
-    doors = namespaces.open_doors(container)
+    doors = namespaces.open_doors(container, is_root=os.geteuid() == 0)
     config = container.config()
     ours, guard = begin(container, config, asked, doors, userns.maps() if userns.needed() else config.maps)
     for fd in doors.descriptors():

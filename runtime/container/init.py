@@ -90,9 +90,8 @@ def _start(job: Job) -> int:
         namespaces.set_clocks(config.clocks)
     process.make_undumpable()
     job.group.enter()
-    pidfds = {pidfd for pidfd, _ in job.namespaces.joined}
     pipes = {job.device, job.mounted, job.progress, job.go, *job.stdio, job.terminal, job.doors, job.user, job.born}
-    close_all_but({0, 1, 2, *pipes, *pidfds, *kept()} - {-1})
+    close_all_but({0, 1, 2, *pipes, *job.namespaces.descriptors(), *kept()} - {-1})
     if not progress.is_heard(job.progress):
         raise Refusal("the monitor process was killed")  # before we asked to be told
     process.set_title("pyunion: init")

@@ -7,6 +7,7 @@ them then.
 
 import gc
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import NoReturn
@@ -27,8 +28,11 @@ __all__ = ["BACKGROUND", "Launch", "foreground", "run"]
 class Launch:
     """A container that is about to be started. Leaving it without run() removes one that was never finished."""
 
-    def __init__(self, store: Store, container: Container, lock: int) -> None:
-        """Fork the monitor; `lock` is its from now on, too. Raises Refusal."""
+    def __init__(self, store: Store, container: Container, lock: int, others: Sequence[str] = ()) -> None:
+        """Fork the monitor; `lock` is its from now on, too.
+
+        `others` are ids of containers whose user namespace an ordinary user's is to be in. Raises Refusal.
+        """
         self._store = store
         self._container = container
         self._lock = lock
@@ -39,7 +43,7 @@ class Launch:
             if self._monitor == 0:
                 _be_monitor(container, lock, caller)
         else:
-            self._monitor = _fork_unprivileged(container, lock, caller)
+            self._monitor = _fork_unprivileged(container, lock, caller, others)
         caller.close()
 
     def __enter__(self) -> "Launch":
@@ -77,7 +81,9 @@ class Launch:
 
 def run(store: Store, container: Container, config: Config, lock: int, wish: Wish) -> int:
     """Start a container that is made already, as Launch.run() does. Raises Refusal."""
-    with Launch(store, container, lock) as launch:
+    from runtime.container import namespaces
+
+    with Launch(store, container, lock, namespaces.others(config)) as launch:
         return launch.run(config, wish)
 
 
@@ -125,29 +131,31 @@ def _be_monitor(container: Container, lock: int, caller: Caller) -> NoReturn:
         os._exit(FAILURE)
 
 
-def _fork_unprivileged(container: Container, lock: int, caller: Caller) -> int:
-    """The monitor, in a user namespace: its pid. Raises Refusal."""
-    from runtime.container import userns
+def _fork_unprivileged(container: Container, lock: int, caller: Caller, others: Sequence[str]) -> int:
+    """The monitor, in a user namespace, of its own or of the `others`: its pid. Raises Refusal."""
+    from runtime.container import namespaces, userns
 
     mapped = userns.maps()
+    shared = namespaces.users_of(others, container.places)
     unshared_reader, unshared = os.pipe()
     ready_reader, ready = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(ready)
         try:
-            userns.enter(mapped, unshared, ready_reader)
+            userns.join(shared) if shared >= 0 else userns.enter(mapped, unshared, ready_reader)
         except OSError as error:
             os.write(2, f"pyunion: a user namespace can't be had here: {error.strerror or error}\n".encode())
             os._exit(FAILURE)
         _be_monitor(container, lock, caller._replace(maps=mapped))
-    os.close(unshared)
-    os.close(ready_reader)
+    for fd in {unshared, ready_reader, shared} - {-1}:
+        os.close(fd)
     os.read(unshared_reader, 1)
     os.close(unshared_reader)
     try:
-        userns.write_maps(mapped, child)
-        os.write(ready, b"r")
+        if shared < 0:
+            userns.write_maps(mapped, child)
+            os.write(ready, b"r")
     finally:
         os.close(ready)
     return child

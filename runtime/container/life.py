@@ -126,7 +126,7 @@ class Life:
         os.set_blocking(self._reader, False)
         self._driver_fd = os.pidfd_open(self._driver)
         self._group = cgroups.create(self._container.id, config.limits, config.privileged)
-        planned = namespaces.plan(config, self._container.places)
+        planned = namespaces.plan(config, self._container.places, is_root=self._maps is None)
         hosts, resolv_conf = self._network_files()
         mark("control group made")
         stdin = os.pipe() if config.interactive and not config.tty else _NONE
@@ -150,8 +150,8 @@ class Life:
             self._init = mapped.born(self._init, born[0])
         self._init_fd = os.pidfd_open(self._init)
         mark("first process forked")
-        pidfds = {pidfd for pidfd, _ in planned.joined}
-        for fd in {*pidfds, self._doors[1], device, mounted, progress, go, *theirs, channel[1], serving.user} - {-1}:
+        ours = {self._doors[1], device, mounted, progress, go, *theirs, channel[1], serving.user}
+        for fd in {*planned.descriptors(), *ours} - {-1}:
             os.close(fd)
         if config.tty:
             self._loop.watch(channel[0], lambda: self._on_terminal(channel[0]))
@@ -197,6 +197,12 @@ class Life:
             from runtime.network import userland, wanted
 
             return userland.prepare(config.hostname, config.network, wanted.read(config))
+        if config.network.startswith("container:"):
+            from runtime.network import attach, wanted
+
+            other = Container(container.places, config.network.removeprefix("container:"))
+            names = (other.config().hostname, config.hostname)
+            return attach.shared(other.places, other.id, names, wanted.read(other.config()))
         if config.networks:
             from runtime.network import files, wanted
 

@@ -5,7 +5,8 @@ that no stranger who got the number meanwhile is taken for the container.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from runtime.container import control
@@ -34,27 +35,60 @@ class Plan(NamedTuple):
     """CLONE_NEW*, the pid namespace left out."""
     own_pids: bool
     joined: list[tuple[int, int]]
-    """pidfd, CLONE_NEW*: to be joined before."""
+    """pidfd, or an ordinary user's descriptor of the namespace; CLONE_NEW*: to be joined before."""
+    mounts: int = -1
+    """The same of the mounts of the container whose ipc namespace is joined."""
+
+    def descriptors(self) -> set[int]:
+        return {self.mounts, *(fd for fd, _ in self.joined)} - {-1}
 
 
-def plan(config: Config, places: Places) -> Plan:
+def plan(config: Config, places: Places, is_root: bool) -> Plan:
     """What `config` asks for. Raises Refusal: a container whose namespace is wanted doesn't run."""
-    new, joined = process.CLONE_NEWNS, []
+    new, joined, mounts_of = process.CLONE_NEWNS, [], -1
     for kind, flag in FLAGS.items():
         mode = config.namespaces.get(kind, "private")
         if mode.startswith(_OF_OTHERS):
-            joined.append((process_of(mode, places), flag))
+            doors = _doors_of(mode, places, is_root)
+            joined.append((doors.to(kind), flag))
+            mounts_of = doors.to("mnt") if kind == "ipc" else mounts_of
+            doors.close_all_but(joined[-1][0], mounts_of)
         elif mode == "private" and kind != "pid":
             new |= flag
-    return Plan(new, config.namespaces.get("pid", "private") == "private", joined)
+    return Plan(new, config.namespaces.get("pid", "private") == "private", joined, mounts_of)
 
 
 def process_of(mode: str, places: Places) -> int:
     """A pidfd of the first process of the one that `container:ID` names. Raises Refusal: it doesn't run."""
+    return _doors_of(mode, places, is_root=True).pidfd
+
+
+def _doors_of(mode: str, places: Places, is_root: bool) -> "Doors":
+    container = Container(places, mode.removeprefix(_OF_OTHERS))
     try:
-        return open_process(Container(places, mode.removeprefix(_OF_OTHERS)))
+        doors = open_doors(container, is_root)
     except Refusal as error:
         raise Refusal(str(error)) from None  # it is the new container's failure
+    if doors.fds and not os.path.samestat(os.fstat(doors.to("user")), os.stat("/proc/self/ns/user")):
+        name = container.config().name
+        raise Refusal(f"container {name} is in another user namespace: those that share anything share that, too")
+    return doors
+
+
+def others(config: Config) -> list[str]:
+    """The ids of the containers of which it is to share something."""
+    modes = config.namespaces.values()
+    return [mode.removeprefix(_OF_OTHERS) for mode in modes if mode.startswith(_OF_OTHERS)]
+
+
+def users_of(identities: Sequence[str], places: Places) -> int:
+    """The user namespace of the first of these containers that runs, or -1."""
+    for identity in identities:
+        with suppress(Refusal):  # plan() tells of it, where it is heard
+            doors = open_doors(Container(places, identity), is_root=False)
+            doors.close_all_but(doors.to("user"))
+            return doors.to("user")
+    return -1
 
 
 def join_others(planned: Plan) -> int:
@@ -63,24 +97,25 @@ def join_others(planned: Plan) -> int:
     The result is the /dev/shm of the container whose ipc namespace this is, as a detached mount, or -1.
     """
     shared = -1
-    for pidfd, flag in planned.joined:
-        if flag == process.CLONE_NEWIPC:
-            shared = _shared_memory(pidfd)
+    if planned.mounts >= 0:
+        process.unshare(process.CLONE_NEWNS)  # for the right to come back to it
+        shared = _shared_memory(planned.mounts)
+    for fd, flag in planned.joined:
         if flag != process.CLONE_NEWPID:
-            process.setns(pidfd, flag)
+            process.setns(fd, flag)
     return shared
 
 
-def _shared_memory(pidfd: int) -> int:
+def _shared_memory(mounts_of: int) -> int:
     """What another container has at /dev/shm: only from within its mount namespace can it be cloned."""
     ours = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        process.setns(pidfd, process.CLONE_NEWNS)
+        process.setns(mounts_of, process.CLONE_NEWNS)
         return mounts.open_tree(None, b"/dev/shm")
     except PermissionError:  # its root is for those in its user namespace
         from runtime.container import mapped
 
-        return mapped.shared_memory(pidfd)
+        return mapped.shared_memory(mounts_of)
     finally:
         process.setns(ours, process.CLONE_NEWNS)
         os.close(ours)
@@ -102,21 +137,34 @@ def set_clocks(clocks: Mapping[str, int]) -> None:
 
 
 def fork(planned: Plan) -> int:
-    """fork(2), the child being in the container's pid namespace; other children of ours aren't."""
+    """fork(2), the child being in the container's pid namespace; other children of ours aren't. Raises Refusal."""
     if planned.own_pids:
         return process.fork(process.CLONE_NEWPID)
-    joined = [pidfd for pidfd, flag in planned.joined if flag == process.CLONE_NEWPID]
-    if not joined:
-        return os.fork()
-    ours = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        process.setns(joined[0], process.CLONE_NEWPID)
-        child = os.fork()
-        if child:
-            process.setns(ours, process.CLONE_NEWPID)
-    finally:
-        os.close(ours)
-    return child
+    joined = [fd for fd, flag in planned.joined if flag == process.CLONE_NEWPID]
+    return _fork_into(joined[0]) if joined else os.fork()
+
+
+def _fork_into(pids: int) -> int:
+    """A child in another's pid namespace is made by one who goes there, since only root could come back."""
+    reader, writer = os.pipe()
+    between = os.fork()
+    if between == 0:
+        try:
+            process.setns(pids, process.CLONE_NEWPID)
+            child = process.fork(process.CLONE_PARENT)
+        except OSError:
+            os._exit(1)
+        if child == 0:
+            return 0
+        os.write(writer, b"%d" % child)
+        os._exit(0)
+    os.close(writer)
+    number = os.read(reader, 16)
+    os.close(reader)
+    os.waitpid(between, 0)
+    if not number:
+        raise Refusal("the container whose pid namespace is wanted has ended")
+    return int(number)
 
 
 def send(channel: int) -> None:
@@ -149,15 +197,24 @@ class Doors(NamedTuple):
     within: bool = False
     """Whether the one who goes in is in its user namespace already."""
 
+    def to(self, kind: str) -> int:
+        """What setns(2) takes for that namespace."""
+        return self.fds[KINDS.index(kind)] if self.fds else self.pidfd
+
     def descriptors(self) -> set[int]:
         return {self.pidfd, *self.fds}
 
+    def close_all_but(self, *fds: int) -> None:
+        """Whoever keeps one of its mounts keeps the container's root filesystem from being unmounted."""
+        for fd in self.descriptors() - {*fds}:
+            os.close(fd)
 
-def open_doors(container: Container) -> Doors:
-    """Raises Refusal: it doesn't run."""
+
+def open_doors(container: Container, is_root: bool) -> Doors:
+    """For root of this machine, or an ordinary user. Raises Refusal: it doesn't run."""
     pidfd = open_process(container)
-    fds = [] if os.geteuid() == 0 else control.ask_namespaces(container.run_directory)
-    if not fds and os.geteuid() != 0:
+    fds = [] if is_root else control.ask_namespaces(container.run_directory)
+    if not fds and not is_root:
         raise Refusal(f"container {container.config().name} is not running", status=1)
     return Doors(pidfd, fds)
 
@@ -168,11 +225,11 @@ def join_pids(doors: Doors, config: Config) -> None:
     An ordinary user's process is in the container's user namespace then.
     """
     if doors.fds and not doors.within:
-        process.setns(doors.fds[0], process.CLONE_NEWUSER)
+        process.setns(doors.to("user"), process.CLONE_NEWUSER)
     if config.namespaces.get("pid") == "host":
         return
     if doors.fds:
-        process.setns(doors.fds[1], process.CLONE_NEWPID)
+        process.setns(doors.to("pid"), process.CLONE_NEWPID)
     else:
         _join(doors.pidfd, config, process.CLONE_NEWPID)
 

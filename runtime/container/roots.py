@@ -81,13 +81,13 @@ def _of_running(container: Container) -> int:
 
 def _from_within(container: Container) -> int:
     """The same for an ordinary user, who may not look in from outside: a child goes in and hands it out."""
-    doors = namespaces.open_doors(container)
-    process.setns(doors.fds[0], process.CLONE_NEWUSER)
+    doors = namespaces.open_doors(container, is_root=False)
+    process.setns(doors.to("user"), process.CLONE_NEWUSER)
     ours, theirs = packet_pair()
     child = os.fork()
     if child == 0:
         try:
-            process.setns(doors.fds[namespaces.KINDS.index("mnt")], process.CLONE_NEWNS)
+            process.setns(doors.to("mnt"), process.CLONE_NEWNS)
             with socket.socket(fileno=theirs) as channel:
                 socket.send_fds(channel, [b"r"], [os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)])
         finally:
@@ -96,8 +96,7 @@ def _from_within(container: Container) -> int:
     with socket.socket(fileno=ours) as channel:
         _, fds = receive(channel, 1, 1)
     os.waitpid(child, 0)
-    for fd in doors.descriptors():
-        os.close(fd)
+    doors.close_all_but()
     if not fds:
         raise Refusal(f"container {container.config().name} is not running", status=1)
     return fds[0]

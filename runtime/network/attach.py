@@ -13,6 +13,7 @@ import os
 
 from runtime.errors import Refusal, describe
 from runtime.network import bridge, conntrack, firewall, forwarding, helper, leases, members, namespace, ports, userland
+from runtime.network import files as texts
 from runtime.network.files import RESOLVER, Files, Resolution, make_hosts, make_resolv_conf, reachable, resolution
 from runtime.network.members import Endpoint, Member
 from runtime.network.netlink import Netlink
@@ -39,6 +40,22 @@ def prepare(places: Places, identity: str, name: str, hostname: str, wanted: Wan
     endpoints = everyone[identity].endpoints
     gateway = next((gateway for endpoint in endpoints for gateway in endpoint.gateways), default.pools[0].gateway)
     return Files(make_hosts(hostname, endpoints, wanted, gateway), make_resolv_conf(_resolution(endpoints, wanted)))
+
+
+def shared(places: Places, identity: str, hostnames: tuple[str, str], wanted: Wanted) -> Files:
+    """For one that shares the network of the container `identity`: what that one has, under both hostnames.
+
+    `wanted` is that one's. It need not be on a network of ours.
+    """
+    names = " ".join(hostnames)
+    own = members.read(places, identity)
+    if own is None:
+        return texts.plain(names, wanted)
+    if own.tool[0]:
+        return userland.files(names, wanted)
+    gateway = next((gateway for endpoint in own.endpoints for gateway in endpoint.gateways), "")
+    hosts = make_hosts(names, own.endpoints, wanted, gateway)
+    return Files(hosts, make_resolv_conf(_resolution(own.endpoints, wanted)))
 
 
 def _resolution(endpoints: list[Endpoint], wanted: Wanted) -> Resolution:

@@ -48,6 +48,11 @@ def find(mode: str) -> str:
 def prepare(hostname: str, mode: str, wanted: Wanted) -> Files:
     """The texts of /etc/hosts and /etc/resolv.conf. Raises Refusal: there is no program."""
     find(mode)
+    return files(hostname, wanted)
+
+
+def files(hostname: str, wanted: Wanted) -> Files:
+    """The same, where packets are carried already."""
     host = resolution(wanted)
     servers = wanted.dns or [_NAMESERVER]
     return Files(

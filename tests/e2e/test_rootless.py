@@ -240,3 +240,41 @@ def test_its_health_is_looked_after_and_its_clocks_are_its_own(user: User) -> No
         pyunion exec box cat /proc/uptime | cut -c1-2
         pyunion rm -f box"""
     assert user.output(script).split() == ["0", "86", "box"]
+
+
+def test_namespaces_of_another_container_are_shared(user: User) -> None:
+    """And the user namespace with them, which is all that has the right to the others."""
+    show = "for kind in user pid ipc uts net; do readlink /proc/self/ns/$kind; done | xargs"
+    text = user.output(f"""
+        pyunion run -d --name one --network none --rootfs {user.top}/rootfs \\
+            sh -c 'echo x >/dev/shm/file; sleep 1000' >/dev/null
+        pyunion exec one sh -c '{show}'
+        for kind in pid ipc uts network userns; do box --$kind=container:one sh -c '{show}; ls /dev/shm'; done
+        pyunion run -d --name two --pid container:one --network container:one \\
+            --rootfs {user.top}/rootfs sleep 1000 >/dev/null
+        pyunion exec two sh -c '{show}; ps | grep -c [s]leep'
+        pyunion rm -f two one >/dev/null
+    """)
+    first, pid, ipc, uts, net, users, two, sleeping = [line.split() for line in text.splitlines() if line != "file"]
+    assert len(set(first)) == 5
+    same = [[one for one in found if one in first] for found in (pid, ipc, uts, net, users)]
+    expected = [[first[0], first[1]], [first[0], first[2]], [first[0], first[3]], [first[0], first[4]], [first[0]]]
+    assert same == expected
+    assert text.splitlines().count("file") == 1, "the /dev/shm that comes with ipc"
+    assert [one for one in two if one in first] == [first[0], first[1], first[4]]
+    assert sleeping == ["2"]
+
+
+def test_what_can_not_be_shared_is_told(user: User) -> None:
+    text = user.output(f"""
+        for name in one two; do pyunion run -d --name $name --rootfs {user.top}/rootfs sleep 1000 >/dev/null; done
+        box --pid container:one --ipc container:two true 2>&1 || echo $?
+        pyunion rm -f one two >/dev/null
+        box --pid container:one true 2>&1 || echo $?
+    """)
+    assert text.splitlines() == [
+        "pyunion run: container two is in another user namespace: those that share anything share that, too",
+        "125",
+        "pyunion run: no such container: one",
+        "125",
+    ]

@@ -169,3 +169,11 @@ def test_a_resolv_conf_that_is_not_ours_is_left_alone(app: Pyunion, layer: Path,
     assert app("network", "connect", "app", "late").stderr == ""
     assert app("exec", "late", "cat", "/etc/resolv.conf").stdout == "nameserver 192.0.2.9\n"
     assert mine.read_text() == "nameserver 192.0.2.9\n"
+
+
+def test_who_shares_a_containers_network_finds_the_names_that_it_does(app: Pyunion) -> None:
+    assert look_up(app, "www", "--network=container:web") == address_of(app, "web", "app")
+    hosts = app.sh("hostname; cat /etc/hosts", "--network=container:web", "--hostname=side").splitlines()
+    identity = app("ps", "-q").stdout.strip()
+    assert hosts[0] == "side"
+    assert f"{address_of(app, 'web', 'app')}\t{identity} side" in hosts

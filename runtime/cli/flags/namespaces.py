@@ -7,9 +7,11 @@ from runtime.cli.options import Parsed
 from runtime.container import id_ranges, sysctls
 from runtime.container.config import Maps
 from runtime.container.store import Store
-from runtime.errors import UsageError
+from runtime.errors import Refusal, UsageError
 
 _KINDS = {"pid": "pid", "ipc": "ipc", "uts": "uts", "cgroupns": "cgroup"}
+
+_OF_OTHERS = "container:"
 
 
 def read(options: Parsed, store: Store, network: str) -> dict[str, Any]:
@@ -36,6 +38,8 @@ def _user(options: Parsed, store: Store) -> tuple[str, Maps | None]:
     """`private`, container:ID, or nothing for the machine's; and the maps, where they are known already."""
     uids, gids = options.many("uidmap"), options.many("gidmap")
     text = options.one("userns", "private" if uids or gids else "host")
+    if text.startswith(_OF_OTHERS) and os.geteuid() != 0:
+        return f"{_OF_OTHERS}{id_of(text.removeprefix(_OF_OTHERS), store)}", None
     if text != "host" and os.geteuid() != 0:
         raise UsageError(f"--userns {text}: it needs root; the containers of others are in a namespace of their user's")
     if (uids or gids) and text != "private":
@@ -59,6 +63,20 @@ def _clock(text: str) -> tuple[str, int]:
     return name, int(seconds)
 
 
+def others(options: Parsed, store: Store) -> list[str]:
+    """The ids of the containers of which it is to share something. Raises Refusal: there is no such container."""
+    modes = [text for option in (*_KINDS, "userns", "network") for text in options.many(option)]
+    return [id_of(mode.removeprefix(_OF_OTHERS), store) for mode in modes if mode.startswith(_OF_OTHERS)]
+
+
+def id_of(name: str, store: Store) -> str:
+    """Of a container. Raises Refusal, with the status of a command that didn't run: there is no such container."""
+    try:
+        return store.find(name).id
+    except Refusal as error:
+        raise Refusal(str(error)) from None
+
+
 def _mode(option: str, text: str, store: Store) -> str:
     if text in ("", "private", "shareable"):
         return "private"
@@ -67,4 +85,4 @@ def _mode(option: str, text: str, store: Store) -> str:
     kind, _, name = text.partition(":")
     if kind != "container" or not name or option == "cgroupns":
         raise UsageError(f"unknown --{option} {text!r}: there are host, private and container:NAME")
-    return f"container:{store.find(name).id}"
+    return f"{_OF_OTHERS}{id_of(name, store)}"

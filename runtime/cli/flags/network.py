@@ -4,6 +4,7 @@ import os
 import re
 from typing import Any
 
+from runtime.cli.flags.namespaces import id_of
 from runtime.cli.options import Parsed
 from runtime.container.store import Store
 from runtime.errors import Refusal, UsageError
@@ -54,7 +55,7 @@ def _shared(name: str, store: Store) -> str:
     kind, _, container = name.partition(":")
     if kind != "container":
         return name
-    return f"container:{store.find(container).id}"
+    return f"container:{id_of(container, store)}"
 
 
 def _refuse_what_needs_a_network(options: Parsed, name: str) -> None:
