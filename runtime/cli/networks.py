@@ -29,7 +29,7 @@ _CREATE = (
     Option("subnet", "its addresses: one for each version of IP", "", "SUBNET"),
 )
 _LS = (
-    Option("filter", "only those with id, name, label, driver or type (builtin, custom)", "f", "KEY=VALUE"),
+    Option("filter", "only those with id, name, label, driver, scope, type or dangling", "f", "KEY=VALUE"),
     FORMAT,
     Option("no-trunc", "don't shorten ids"),
     QUIET,
@@ -62,12 +62,13 @@ def _pairs(texts: list[str]) -> dict[str, str]:
 
 @verb("network ls", "", "List networks.", _LS, most=0)
 def _list(options: Parsed, places: Places) -> int:
-    _, networks = _open(places)
+    store, networks = _open(places)
     rows = [_row(one, options.on("no-trunc")) for one in networks.all()]
     for name, driver in (("host", "host"), ("none", "null")):
         rows.append({**dict.fromkeys(rows[0], ""), "ID": "", "Name": name, "Driver": driver, "Scope": "local"})
     for text in options.many("filter"):
-        rows = [row for row in rows if _passes(row, text)]
+        used = _used(store) if text.startswith("dangling=") else set()
+        rows = [row for row in rows if _passes(row, text, used)]
     rows.sort(key=lambda row: str(row["Name"]))
     if options.on("quiet"):
         print("".join(f"{row['ID']}\n" for row in rows if row["ID"]), end="")
@@ -91,7 +92,7 @@ def _row(one: Network, full: bool) -> dict[str, str]:
     }
 
 
-def _passes(row: dict[str, str], text: str) -> bool:
+def _passes(row: dict[str, str], text: str, used: set[str]) -> bool:
     key, _, value = text.partition("=")
     if key == "name":
         return value in row["Name"]
@@ -99,11 +100,16 @@ def _passes(row: dict[str, str], text: str) -> bool:
         return bool(row["ID"]) and row["ID"].startswith(value[:SHORT_ID])
     if key == "driver":
         return value == row["Driver"]
+    if key == "scope":
+        return value == row["Scope"]
+    if key == "dangling" and value in ("true", "false"):
+        return (row["Name"] in {*used, *BUILT_IN}) == (value == "false")
     if key == "label":
         return any(label == value or label.partition("=")[0] == value for label in row["Labels"].split(","))
     if key == "type" and value in ("builtin", "custom"):
         return (row["Name"] in BUILT_IN) == (value == "builtin")
-    raise UsageError(f"invalid --filter {text!r}: there are id, name, label, driver, type=builtin and type=custom")
+    known = "id, name, label, driver, scope, type=builtin, type=custom, dangling=true and dangling=false"
+    raise UsageError(f"invalid --filter {text!r}: there are {known}")
 
 
 @verb("network inspect", _SOME, "Show all about networks.", (FORMAT_DESCRIBED,), least=1)
@@ -147,12 +153,16 @@ def _ends(member: members.Member, one: Network) -> list[members.Endpoint]:
 @verb("network prune", "", "Remove all networks that no container is on.", (_FORCE,), most=0)
 def _prune(options: Parsed, places: Places) -> int:
     store, networks = _open(places)
-    used = {name for container in store.all() for name in _networks_of(container)}
+    used = _used(store)
     for one in networks.all():
         if one.name not in used and one.name not in BUILT_IN:
             _remove_one(networks, one.name)
             print(one.name)
     return 0
+
+
+def _used(store: Store) -> set[str]:
+    return {name for container in store.all() for name in _networks_of(container)}
 
 
 def _networks_of(container: Container) -> list[str]:

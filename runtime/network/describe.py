@@ -61,9 +61,9 @@ def _with_prefix(end: Endpoint, version: int) -> str:
     return next((text for text in end.addresses if ip_interface(text).version == version), "")
 
 
-def settings(places: Places, identity: str) -> dict[str, Any]:
-    """A running container's NetworkSettings; those of one that doesn't run are empty."""
-    own = members.read(places, identity) or Member([])
+def settings(places: Places, identity: str, networks: list[str]) -> dict[str, Any]:
+    """A container's NetworkSettings; where one that doesn't run is to be on `networks`, they have no values."""
+    own = members.read(places, identity) or Member([Endpoint("", name, "", "", "", [], [], []) for name in networks])
     first = own.published()
     return {
         **_addresses(first),
@@ -72,7 +72,7 @@ def settings(places: Places, identity: str) -> dict[str, Any]:
             end.network: {
                 **_addresses(end),
                 "NetworkID": end.network_id,
-                "EndpointID": _endpoint_id(end),
+                "EndpointID": _endpoint_id(end) if end.addresses else "",
                 "Aliases": end.names[2:],
                 "DNSNames": end.names,
             }

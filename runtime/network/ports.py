@@ -2,6 +2,7 @@
 
     [ADDRESS:][PORT[-PORT]]:PORT[-PORT][/tcp|udp]   without a port of this machine, or with 0, one is chosen
     PORT[-PORT][/tcp|udp]                           the same, on all addresses
+    PORT-PORT:PORT                                  one is chosen from a range
 
 A published port is bound by a socket of ours for as long as it is published, whoever carries its packets: so it is
 free when we take it, nobody takes it from us, and ports are chosen by the kernel.
@@ -38,6 +39,8 @@ def parse(text: str) -> list[Publish]:
     if 0 in ports:
         raise UsageError(f"invalid --publish {text}: the container's port can't be 0")
     host_ports = _range(host, text) if host else [0] * len(ports)
+    if len(ports) == 1 < len(host_ports):
+        return [Publish(address, host_ports[0], ports[0], protocol or "tcp", host_ports[-1])]
     if len(host_ports) != len(ports):
         raise UsageError(f"invalid --publish {text}: {host} and {inside} are not of the same length")
     pairs = zip(host_ports, ports, strict=True)
@@ -91,12 +94,25 @@ def reserve(ports: list[Publish]) -> list[Reserved]:
     reserved: list[Reserved] = []
     try:
         for publish in ports:
-            reserved += _reserve_everywhere(publish) if not publish.host_ip else [_reserve(publish)]
+            reserved += _reserve_first(publish)
     except Refusal:
         for one in reserved:
             one.socket.close()
         raise
     return reserved
+
+
+def _reserve_first(publish: Publish) -> list[Reserved]:
+    """The first port of a range that is free, or the one there is to take."""
+    one = publish._replace(last=0)
+    for number in range(publish.host_port, publish.last):
+        with suppress(Refusal):
+            return _reserve_one(one._replace(host_port=number))
+    return _reserve_one(one._replace(host_port=publish.last or publish.host_port))
+
+
+def _reserve_one(publish: Publish) -> list[Reserved]:
+    return [_reserve(publish)] if publish.host_ip else _reserve_everywhere(publish)
 
 
 def _reserve_everywhere(publish: Publish) -> list[Reserved]:

@@ -26,6 +26,8 @@ class Publish(NamedTuple):
     port: int
     protocol: str
     """tcp or udp."""
+    last: int = 0
+    """If the number is to be chosen from a range that begins with host_port: where that ends."""
 
 
 class Wanted(NamedTuple):

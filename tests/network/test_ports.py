@@ -99,7 +99,7 @@ def test_a_port_of_another_program_is_left_to_it(pyunion: Pyunion) -> None:
         ("x:80", "invalid port 'x' in x:80: it is not a number"),
         ("80:70000", "invalid port '70000' in 80:70000: ports go from 1 to 65535"),
         ("0", "invalid --publish 0: the container's port can't be 0"),
-        ("1-2:3", "invalid --publish 1-2:3: 1-2 and 3 are not of the same length"),
+        ("1-2:3-5", "invalid --publish 1-2:3-5: 1-2 and 3-5 are not of the same length"),
         ("80/sctp", "invalid --publish 80/sctp: 'sctp' is neither tcp nor udp"),
         ("nowhere:80:80", "invalid --publish nowhere:80:80: 'nowhere' is not an address of this machine"),
         ("::1:80:80", "invalid --publish ::1:80:80: an IPv6 address is written in brackets, [::1]:80:80"),
@@ -194,3 +194,13 @@ def _or_nothing(ask_for: object) -> object:
         return ask_for()  # type: ignore[operator]
     except OSError:
         return None
+
+
+def test_of_a_range_for_one_port_the_first_that_is_free_is_taken(pyunion: Pyunion, machine: Machine) -> None:
+    for name, port in (("first", "8001:9"), ("web", "8001-8003:80"), ("other", "127.0.0.1:8001-8003:80")):
+        serve(pyunion, name, "--network=bridge", f"-p{port}")
+    assert pyunion("port", "web", "80").stdout == "0.0.0.0:8002\n[::]:8002\n"
+    assert pyunion("port", "other", "80").stdout == "127.0.0.1:8003\n"
+    assert machine.ask("tcp", MACHINE, 8002, outside=True) == NEIGHBOUR
+    result = pyunion.run("--network=bridge", "-p8001-8003:80", "true")
+    assert (result.returncode, "0.0.0.0:8003/tcp: port is already allocated" in result.stderr) == (125, True)

@@ -140,3 +140,20 @@ def test_connecting_what_can_not_be_is_refused(pyunion: Pyunion) -> None:
         result = pyunion("network", *words)
         assert result.returncode != 0
         assert complaint in result.stderr
+
+
+def test_networks_that_no_container_is_on_dangle(pyunion: Pyunion) -> None:
+    for name in ("one", "two"):
+        pyunion("network", "create", name)
+    pyunion("create", "--name=stopped", "--network=one", "--rootfs", pyunion.rootfs, "true")
+    listed = ("network", "ls", "--format={{.Name}}", "--filter")
+    assert pyunion(*listed, "dangling=true").stdout == "two\n"
+    assert pyunion(*listed, "dangling=false").stdout.split() == ["bridge", "host", "none", "one"]
+    assert pyunion(*listed, "scope=global").stdout == ""
+
+
+def test_the_networks_of_a_stopped_container_are_told(pyunion: Pyunion) -> None:
+    pyunion("network", "create", "app")
+    pyunion("create", "--name=stopped", "--network=app", "--rootfs", pyunion.rootfs, "true")
+    template = "{{range $name, $end := .NetworkSettings.Networks}}{{$name}}:{{$end.IPAddress}}{{end}}"
+    assert pyunion("inspect", "--format", template, "stopped").stdout == "app:\n"
