@@ -54,7 +54,7 @@ def test_its_ports_are_reached_from_outside_and_nobody_seems_to_be_local(
 def test_whoever_is_killed_what_carries_packets_ends(user: User, program: str) -> None:
     user.output(f"""
         pyunion run -d --name web --network={program} -p8080:80 --rootfs {user.top}/rootfs sleep 1000
-        kill -9 $(pgrep -f 'monitor of web' | head -1)
+        kill -9 $(ps -o ppid= -p $(pyunion inspect -f '{{{{.State.Pid}}}}' web))
         while pyunion ps | grep -q web; do :; done
         pyunion rm web
     """)
