@@ -7,7 +7,9 @@ import mmap
 import multiprocessing
 import os
 import struct
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,36 @@ def test_an_unlinked_file_lives_while_it_is_open(make_union: MakeUnion, open_fds
         assert again.read() == b"Written"
     path.write_text("another")
     assert os.pread(fd, 100, 0) == b"Written"
+
+
+def test_what_is_deleted_takes_no_space_though_it_was_in_use(make_union: MakeUnion) -> None:
+    """More than are freed at once, of files and of directories with whiteouts."""
+
+    def fill_many(lower: Path) -> None:
+        for number in range(50):
+            (lower / f"dir{number}").mkdir()
+            (lower / f"dir{number}/file").touch()
+
+    union = make_union(fill_many)
+    for number in range(50):
+        os.unlink(union.top / f"dir{number}/file")
+        os.rmdir(union.top / f"dir{number}")
+    for number in range(200):
+        (union.top / f"file{number}").write_bytes(b"x")
+        (union.top / f"file{number}").unlink()
+    deadline = time.monotonic() + 20
+    while deleted := [link for link in links_of(union.driver.pid) if link.endswith(" (deleted)")]:
+        assert time.monotonic() < deadline, deleted
+        time.sleep(0.02)
+
+
+def links_of(pid: int) -> list[str]:
+    """What the descriptors of a process mean."""
+    found = []
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with suppress(FileNotFoundError):
+            found.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
+    return found
 
 
 def test_a_lower_file_unlinked_while_it_is_read(make_union: MakeUnion, open_fds) -> None:
