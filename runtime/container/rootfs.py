@@ -104,6 +104,14 @@ def _make_shm(size: int) -> int:
     return mounts.fsmount(b"tmpfs", {b"source": b"shm", b"mode": b"1777", b"size": b"%d" % size}, HARMLESS)
 
 
+def _make_node(dev: int, name: bytes, device: int) -> None:
+    try:
+        os.mknod(name, stat.S_IFCHR | 0o666, device, dir_fd=dev)
+    except PermissionError as error:  # root of another engine's container; mknod(2) by descriptor names nothing
+        error.filename = b"/dev/" + name
+        raise
+
+
 def _make_dev(config: Config, maps: Maps | None) -> int:
     dev = mounts.fsmount(
         b"tmpfs",
@@ -112,7 +120,7 @@ def _make_dev(config: Config, maps: Maps | None) -> int:
     )
     for name, major, minor in _DEVICES:
         if maps is None:
-            os.mknod(name, stat.S_IFCHR | 0o666, os.makedev(major, minor), dir_fd=dev)
+            _make_node(dev, name, os.makedev(major, minor))
         else:  # it may not: the machine's are bound over files
             os.close(os.open(name, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o666, dir_fd=dev))
     more = _more_devices(config)

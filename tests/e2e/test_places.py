@@ -1,6 +1,8 @@
 """Where containers are kept: directories that hold other things, that were removed, that lie in one another."""
 
+import os
 import shutil
+import stat
 import subprocess
 from pathlib import Path
 
@@ -74,3 +76,28 @@ def test_root_of_a_user_namespace_is_told_what_to_do_instead(tmp_path: Path, pyu
         assert "root of a user namespace can't make containers and unpack images: run pyunion as" in result.stderr
         assert len(result.stderr.splitlines()) == 1
     assert pyunion("images", "-q").stdout == ""
+
+
+@pytest.mark.parametrize(("lacking", "complaint"), [("mknod", "/dev/null: "), ("net_admin", "interface lo: ")])
+def test_root_without_a_capability_is_told_what_it_was_needed_for(
+    pyunion: Pyunion, lacking: str, complaint: str
+) -> None:
+    """As in a container of another engine."""
+    needs.commands("setpriv")
+    words = pyunion.argv("run", "--rm", "--network=none", "--rootfs", pyunion.rootfs, "true")
+    command = ["setpriv", f"--bounding-set=-{lacking}", *words]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (125, f"pyunion run: {complaint}Operation not permitted\n")
+
+
+def test_an_image_with_devices_is_refused_by_their_name_where_none_can_be_made(
+    tmp_path: Path, pyunion: Pyunion
+) -> None:
+    needs.commands("setpriv")
+    (tmp_path / "tree/dev").mkdir(parents=True)
+    os.mknod(tmp_path / "tree/dev/zero", stat.S_IFCHR | 0o666, os.makedev(1, 5))
+    pyunion("import", tmp_path / "tree", "x:1")
+    command = ["setpriv", "--bounding-set=-mknod", *pyunion.argv("run", "--rm", "--network=none", "x:1", "true")]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 125
+    assert result.stderr == "pyunion run: device 'dev/zero': Operation not permitted\n"

@@ -117,6 +117,15 @@ def test_root_of_a_user_namespace_can_mount_but_have_no_containers(place: Path) 
 
 
 @needs.root
+def test_root_that_lacks_capabilities_is_told_which(place: Path) -> None:
+    needs.commands("setpriv")
+    lacking = examined(prefix=("setpriv", "--bounding-set=-mknod"), root=place)["capabilities"]
+    assert (lacking["state"], "CAP_MKNOD: no containers" in lacking["fact"]) == ("missing", True)
+    assert "--privileged" in lacking["remedy"]
+    assert examined(root=place)["capabilities"]["state"] == "ok"
+
+
+@needs.root
 def test_an_older_kernel_uses_layers_as_they_are(place: Path) -> None:
     prefix = (sys.executable, str(CHECKOUT / "tests/support/old_kernel.py"), "5.11")
     report = examined("--lower", place / "lower", prefix=prefix)

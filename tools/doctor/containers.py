@@ -4,14 +4,16 @@ import os
 import pwd
 from collections.abc import Iterator
 
+from runtime.container import capabilities
 from runtime.container.cgroups import hierarchies
 from runtime.network import dropping, programs
 from runtime.rights import WAY_OUT, is_root_of_a_namespace
 from tools.doctor.finding import Finding, less, missing, ok
-from unionfs.linux import libseccomp, process
+from unionfs.linux import capset, libseccomp, process
 
 _SECCOMP = "/proc/sys/kernel/seccomp/actions_avail"
 _LIMITS = {"memory", "pids", "cpu"}
+_NEEDED = ("SYS_ADMIN", "MKNOD", "NET_ADMIN", *capabilities.names(capabilities.DEFAULT))
 _SWITCHES = {
     "/proc/sys/user/max_user_namespaces": ("0", "sysctl user.max_user_namespaces=15000"),
     "/proc/sys/kernel/unprivileged_userns_clone": ("0", "sysctl kernel.unprivileged_userns_clone=1"),
@@ -27,11 +29,23 @@ def check() -> Iterator[Finding]:
     """All of them."""
     if is_root_of_a_namespace():
         yield missing("root", "of a user namespace: it can mount, but not make containers and unpack images", WAY_OUT)
+    elif os.geteuid() == 0:
+        yield _capabilities()
     yield _user_namespaces()
     yield from _ids()
     yield _cgroups()
     yield _seccomp()
     yield from _network()
+
+
+def _capabilities() -> Finding:
+    """Root of another engine's container lacks some."""
+    lacking = capabilities.mask(_NEEDED) & ~capset.capget().effective
+    if lacking:
+        names = ", ".join(f"CAP_{name}" for name in capabilities.names(lacking))
+        remedy = "have them added (--cap-add); all are there in a container that is --privileged"
+        return missing("capabilities", f"{names}: no containers, and no images that have devices", remedy)
+    return ok("capabilities", "all that are needed")
 
 
 def _user_namespaces() -> Finding:

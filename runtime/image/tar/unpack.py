@@ -115,7 +115,11 @@ class _Unpacker:
             self._owners.give_link(directory, place.name, member)
             self._rest(At(directory, place.name), member)
         else:
-            self._owners.make_node(directory, place.name, member)
+            try:
+                self._owners.make_node(directory, place.name, member)
+            except PermissionError as error:  # root of another engine's container
+                error.filename = f"device {show(place.path)}"
+                raise
             self._rest(At(directory, place.name), member)
 
     def _file(self, directory: int, name: bytes, member: Member, archive: TarReader) -> None:
