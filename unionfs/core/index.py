@@ -6,17 +6,22 @@ used again, so a reader that stands at any cookie misses and repeats nothing wha
 """
 
 import os
-from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import islice
+from typing import TYPE_CHECKING
 
 from unionfs.core.dialect import WH_OPAQUE, WH_PREFIX, Dialect
 from unionfs.core.layer import DirFds, DirPart
 from unionfs.linux.at import At
 
+if TYPE_CHECKING:
+    from sortedcontainers import SortedKeyList
+
 FIRST_COOKIE = 3
 """1 and 2 are those of `.` and `..`."""
 
 _BATCH = 256
+"""A directory of more names keeps their order; those of a shorter one are sorted for each who reads it."""
 _Below = tuple[DirPart, ...]
 
 
@@ -39,16 +44,13 @@ class DirIndex:
 
     def __init__(self) -> None:
         self._entries: dict[bytes, Entry] = {}
-        self._cookies: list[int] = []
-        """In growing order, those of deleted names among them until half are..."""
-        self._names: list[bytes] = []
-        """...and the names that got them."""
-        self._deleted = 0
-        """How many of them mean nothing any more."""
+        self._visible = 0
+        self._order: SortedKeyList[bytes] | None = None
+        """The visible names by cookie, once somebody read a long directory."""
         self._next = FIRST_COOKIE
 
     def __len__(self) -> int:
-        return len(self._names) - self._deleted
+        return self._visible
 
     def get(self, name: bytes) -> Entry | None:
         """The entry of a visible name, or None."""
@@ -68,20 +70,21 @@ class DirIndex:
         entry.upper = True
         if not entry.cookie:
             entry.cookie = self._next
-            self._cookies.append(self._next)
-            self._names.append(name)
             self._next += 1
+            self._visible += 1
+            if self._order is not None:
+                self._order.add(name)
 
     def remove(self, name: bytes) -> None:
         """`name` is gone from the union."""
         entry = self._entries[name]
+        if self._order is not None:
+            self._order.remove(name)
         entry.cookie = 0
         entry.upper = False
         if not entry.below:
             del self._entries[name]
-        self._deleted += 1
-        if self._deleted * 2 > len(self._names):
-            self._tidy()
+        self._visible -= 1
 
     def forget_lower(self) -> None:
         """The directory has no lower content any more: every visible name is the upper's."""
@@ -91,23 +94,30 @@ class DirIndex:
                 del self._entries[name]
 
     def after(self, cookie: int) -> Iterator[tuple[int, bytes]]:
-        """(cookie, name) of every name behind `cookie`. O(log n) to the first; safe while names come and go."""
+        """(cookie, name) of every name behind `cookie`; safe while names come and go."""
         entries = self._entries
-        while True:
-            start = bisect_right(self._cookies, cookie)
-            batch = list(zip(self._cookies[start : start + _BATCH], self._names[start : start + _BATCH], strict=True))
-            if not batch:
-                return
+        while batch := self._behind(cookie):
             for cookie, name in batch:
                 entry = entries.get(name)
                 if entry is not None and entry.cookie == cookie:
                     yield cookie, name
 
-    def _tidy(self) -> None:
-        """Let go of what deleted names have left in the order."""
-        self._names = [name for _, name in self.after(0)]
-        self._cookies = [self._entries[name].cookie for name in self._names]
-        self._deleted = 0
+    def _behind(self, cookie: int) -> list[tuple[int, bytes]]:
+        """The next ones. O(log n) in long directories."""
+        if cookie >= self._next - 1:
+            return []
+        if self._order is None and self._visible <= _BATCH:
+            return sorted((entry.cookie, name) for name, entry in self._entries.items() if entry.cookie > cookie)
+        names = islice(self._ordered().irange_key(cookie, inclusive=(False, False)), _BATCH)
+        return [(self._entries[name].cookie, name) for name in names]
+
+    def _ordered(self) -> "SortedKeyList[bytes]":
+        if self._order is None:
+            from sortedcontainers import SortedKeyList  # 3 ms, which few mounts need
+
+            visible = (name for name, entry in self._entries.items() if entry.cookie)
+            self._order = SortedKeyList(visible, key=lambda name: self._entries[name].cookie)
+        return self._order
 
     @classmethod
     def build(cls, fds: DirFds, dialect: Dialect, parts: list[DirPart]) -> "DirIndex":
@@ -135,11 +145,10 @@ class DirIndex:
                     below = (*entry.below, part)
                     entry.below = shared.setdefault(below, below)
             hidden.update(deleted)
-        index._names = [name for name, entry in entries.items() if entry.upper or name not in gone]
-        index._cookies = list(range(FIRST_COOKIE, FIRST_COOKIE + len(index._names)))
-        for cookie, name in zip(index._cookies, index._names, strict=True):
-            entries[name].cookie = cookie
-        index._next += len(index._names)
+        visible = (entry for name, entry in entries.items() if entry.upper or name not in gone)
+        for index._next, entry in enumerate(visible, FIRST_COOKIE + 1):
+            entry.cookie = index._next - 1
+        index._visible = index._next - FIRST_COOKIE
         return index
 
 

@@ -2,6 +2,8 @@
 
 import os
 
+import pytest
+
 from tests.unit.core.inprocess import ROOT, InProcess
 from unionfs.core.index import FIRST_COOKIE, DirIndex
 from unionfs.core.ops import create, files, listing, remove
@@ -14,12 +16,17 @@ def index_of(*names: bytes) -> DirIndex:
     return index
 
 
-def test_offsets_grow_and_stay():
-    index = index_of(b"a", b"b", b"c")
-    assert list(index.after(0)) == [(FIRST_COOKIE, b"a"), (FIRST_COOKIE + 1, b"b"), (FIRST_COOKIE + 2, b"c")]
-    index.remove(b"b")
-    index.set_upper(b"b")
-    assert list(index.after(FIRST_COOKIE)) == [(FIRST_COOKIE + 2, b"c"), (FIRST_COOKIE + 3, b"b")]
+@pytest.mark.parametrize("count", [3, 3000])
+def test_offsets_grow_and_stay(count):
+    names = [b"%d" % number for number in range(count)]
+    index = index_of(*names)
+    whole = list(enumerate(names, FIRST_COOKIE))
+    assert list(index.after(0)) == whole
+    index.remove(b"1")
+    index.set_upper(b"1")
+    assert list(index.after(FIRST_COOKIE)) == [*whole[2:], (FIRST_COOKIE + count, b"1")]
+    index.remove(b"1")
+    assert list(index.after(FIRST_COOKIE + count - 2)) == whole[-1:]
 
 
 def test_a_reader_misses_and_repeats_nothing_while_names_are_deleted():
