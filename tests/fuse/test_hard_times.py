@@ -20,6 +20,7 @@ from tests.support.mounts import MountFactory, is_mount_point
 pytestmark = needs.root
 
 FILES = 400
+LARGE_BYTES = 1 << 20
 FEW, MANY = 200, 8000
 PROMPT_S = 20
 
@@ -27,6 +28,10 @@ PROMPT_S = 20
 def fill(lower: Path) -> None:
     for number in range(FILES):
         (lower / f"{number}").write_text(f"{number}")
+    with open(lower / "large", "wb") as file:
+        file.write(bytes(LARGE_BYTES))
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)  # reading it takes a thread
 
 
 def limit(union: Union, descriptors: int) -> None:
@@ -45,13 +50,14 @@ def refusal(call: Callable[[], object]) -> int:
 def test_a_driver_without_descriptors_says_so_and_goes_on_when_there_are_some(make_union: MakeUnion, open_fds) -> None:
     union = make_union(fill)
     limit(union, FEW)
-    held = []
+    held = [os.open(union.top / "large", os.O_RDONLY)]
     with pytest.raises(OSError) as error:
         for number in range(FILES):
             held.append(os.open(union.top / f"{number}", os.O_RDONLY))
     assert error.value.errno in (errno.EMFILE, errno.ENFILE)
     assert 20 < len(held) < FEW
-    assert os.pread(held[0], 1, 0) == b"0", "what is open stays in order"
+    assert os.pread(held[1], 1, 0) == b"0", "what is open stays in order"
+    assert os.pread(held[0], LARGE_BYTES, 0) == bytes(LARGE_BYTES)
     for call in (
         lambda: (union.top / "new").touch(), lambda: os.listdir(union.top), lambda: (union.top / "3").stat(),
         lambda: (union.top / "sub").mkdir(), lambda: os.truncate(union.top / "4", 0),
@@ -61,7 +67,7 @@ def test_a_driver_without_descriptors_says_so_and_goes_on_when_there_are_some(ma
         os.close(fd)
     (union.top / "5").write_text("written")
     assert (union.top / "5").read_text() == "written"
-    assert len(set(os.listdir(union.top)) - {"new", "sub"}) == FILES
+    assert len(set(os.listdir(union.top)) - {"new", "sub", "large"}) == FILES
     union.mounted.remount()
     assert (union.top / "5").read_text() == "written"
     assert "Traceback" not in union.mounted.log_text()

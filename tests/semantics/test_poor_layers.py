@@ -5,6 +5,7 @@ those it can't take, and lowers of other kinds.
 """
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -77,6 +78,24 @@ def test_an_upper_without_nodes_and_xattrs(tmp_path: Path, union_mount) -> None:
     with pytest.raises(PermissionError):
         (mounted.path / ".wh.changed").touch()
     mounted.unmount()
+
+
+def test_what_hides_a_lower_file_stays_when_the_new_one_cannot_be_renamed(tmp_path: Path, union_mount) -> None:
+    needs.commands("chattr")
+    (tmp_path / "base").mkdir()
+    poor = union_mount([tmp_path / "base"], tmp_path / "poor", options="noxattrs,dialect=overlay").path
+    put(tmp_path / "lower/name/old", "old", 0o755)
+    top = union_mount([tmp_path / "lower"], poor / "u", workdir=poor / "w", options="dialect=auto").path
+    shutil.rmtree(top / "name")
+    put(top / "name", "new", 0o644)
+    assert (poor / "u/.wh.name").exists()
+    subprocess.run(["chattr", "+i", tmp_path / "poor/u/name"], check=True)
+    try:
+        with pytest.raises(PermissionError):
+            os.rename(top / "name", top / "other")
+    finally:
+        subprocess.run(["chattr", "-i", tmp_path / "poor/u/name"], check=True)
+    assert (poor / "u/.wh.name").exists()
 
 
 def squashfs(lower: Path, tmp: Path, mount_fs: Callable[..., Path]) -> Path:

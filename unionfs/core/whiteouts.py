@@ -93,11 +93,12 @@ def rename(
     primitives, workdir = union.primitives, checks.writable(union)
     onto_whiteout = _is_dir(old) and _is_whiteout(union, target, new)
     if whiteout and primitives.whiteout == "name":
-        _deny(old)
+        is_new = _deny(old)
         try:
             _renameat(old, new, 0)
         except OSError:
-            os.unlink(WH_PREFIX + name, dir_fd=old.dirfd)
+            if is_new:
+                os.unlink(WH_PREFIX + name, dir_fd=old.dirfd)
             raise
     elif onto_whiteout and primitives.exchange:
         # rename(2) puts no directory over a file: they swap, and the whiteout may serve at the old place
@@ -183,9 +184,13 @@ def _make_at(union: Union, path: bytes) -> None:
         os.close(dirfd)
 
 
-def _deny(target: At) -> None:
-    """Make the file `.wh.NAME` beside `target`: lower layers' objects of that name are hidden."""
-    os.close(At(target.dirfd, WH_PREFIX + target.name).open(os.O_WRONLY | os.O_CREAT, 0o600))
+def _deny(target: At) -> bool:
+    """Make the file `.wh.NAME` beside `target`, if there is none: lower layers' objects of that name are hidden."""
+    try:
+        os.close(At(target.dirfd, WH_PREFIX + target.name).open(os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        return False
+    return True
 
 
 def _put(union: Union, target: At) -> None:

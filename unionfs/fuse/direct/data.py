@@ -56,8 +56,15 @@ def may_wait(device: int) -> bool:
     return waits
 
 
-def _read_in_thread(handle: Handle, offset: int, size: int) -> Steps[Answer]:
-    fd = os.dup(handle.fd)  # copy-up may put another file behind the handle's
+def _read_in_thread(handle: Handle, offset: int, size: int) -> Answer | Steps[Answer]:
+    try:
+        fd = os.dup(handle.fd)  # copy-up may put another file behind the handle's
+    except OSError:  # too many are open; all wait for this one
+        return os.pread(handle.fd, size, offset)
+    return _read_and_close(fd, offset, size)
+
+
+def _read_and_close(fd: int, offset: int, size: int) -> Steps[Answer]:
     found = b""
 
     def run() -> None:
