@@ -123,7 +123,8 @@ def _wait(container: Container) -> int:
     """The exit status of a container that runs, when it has ended; or of the last run."""
     try:
         connection = control.connect(container.run_directory)
-    except OSError:
+    except OSError:  # it doesn't run, or its end is being recorded
+        container.wait_until_free()
         return int(container.state()["exit_code"])
     try:
         while message := control.hear(connection):

@@ -1,6 +1,8 @@
 """Containers in the background: `run -d`, `create`, `start`, `stop`, `kill`, `restart`, `wait`, `pause`, `rename`."""
 
+import fcntl
 import os
+import re
 import subprocess
 import time
 from contextlib import suppress
@@ -71,6 +73,21 @@ def test_create_runs_nothing_until_start(pyunion: Pyunion) -> None:
     assert pyunion("logs", "one").stdout == "ran\n"
     result = pyunion("start", "-a", "one")
     assert (result.returncode, result.stdout) == (4, "ran\n")
+
+
+def test_wait_also_waits_until_the_end_is_recorded(pyunion: Pyunion) -> None:
+    """A monitor that does so listens to nobody any more, and holds the lock."""
+    identity = pyunion("create", "--name", "one", "--rootfs", pyunion.rootfs, "true").stdout.strip()
+    (pyunion.runroot / identity).mkdir(parents=True)
+    with open(pyunion.runroot / identity / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        argv = pyunion.argv("wait", "one")
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as waiting:
+            queued = re.compile(rf"-> FLOCK .* {waiting.pid} ")
+            wait_for("it to wait", lambda: queued.search(Path("/proc/locks").read_text()) or waiting.poll() is not None)
+            assert waiting.poll() is None
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            assert waiting.communicate(timeout=30)[0] == "0\n"
 
 
 def test_a_created_container_whose_command_is_missing_stays(pyunion: Pyunion) -> None:
