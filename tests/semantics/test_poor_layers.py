@@ -7,6 +7,7 @@ those it can't take, and lowers of other kinds.
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -78,6 +79,26 @@ def test_an_upper_without_nodes_and_xattrs(tmp_path: Path, union_mount) -> None:
     with pytest.raises(PermissionError):
         (mounted.path / ".wh.changed").touch()
     mounted.unmount()
+
+
+def test_an_upper_on_fuse_overlayfs_is_refused(tmp_path: Path) -> None:
+    """It takes each form of our whiteouts for its own: char 0:0 and `.wh.NAME` it hides, and the xattr, too."""
+    needs.commands("fuse-overlayfs")
+    for name in ("l", "u", "w", "theirs", "lower", "ours"):
+        (tmp_path / name).mkdir()
+    theirs = tmp_path / "theirs"
+    options = f"lowerdir={tmp_path / 'l'},upperdir={tmp_path / 'u'},workdir={tmp_path / 'w'}"
+    subprocess.run(["fuse-overlayfs", "-o", options, theirs], check=True, capture_output=True)
+    try:
+        (theirs / "u").mkdir()
+        (theirs / "w").mkdir()
+        options = f"lowerdir={tmp_path / 'lower'},upperdir={theirs / 'u'},workdir={theirs / 'w'}"
+        command = [sys.executable, "-m", "unionfs", "-o", options, str(tmp_path / "ours")]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert result.returncode == 1
+        assert "keeps none of the forms in which deletions are written" in result.stderr
+    finally:
+        subprocess.run(["umount", theirs], check=True)
 
 
 def test_what_hides_a_lower_file_stays_when_the_new_one_cannot_be_renamed(tmp_path: Path, union_mount) -> None:

@@ -97,6 +97,11 @@ def _probe(options: UnionOptions, workdir: Workdir, prefix: bytes) -> Primitives
         primitives = probe(workdir, xattrs=bool(prefix))
     except OSError as error:
         raise _about("work directory", options.workdir or b"", error) from None
+    if not primitives.whiteout:
+        raise UnionError(
+            f"upper layer {upper!r}: its filesystem keeps none of the forms in which deletions are written, as one "
+            "that is a union itself: choose another upper"
+        )
     if primitives.whiteout == "name" and options.dialect == "overlay":
         raise UnionError(
             f"upper layer {upper!r}: its filesystem holds neither device nodes nor extended attributes, so deletions "
@@ -288,10 +293,12 @@ def _xattr_prefix(options: UnionOptions, workdir: Workdir) -> bytes:
     os.mknod(name, stat.S_IFREG | 0o600, dir_fd=workdir.temporary)
     try:
         for prefix in choices:
+            place, key = At(workdir.temporary, name), prefix + b"probe"
             try:
-                At(workdir.temporary, name).setxattr(prefix + b"probe", b"y")
+                place.setxattr(key, b"y")
+                place.getxattr(key)  # fuse-overlayfs takes it, and doesn't show it
             except OSError as error:
-                if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EACCES):
+                if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EACCES, errno.ENODATA):
                     raise
             else:
                 return prefix
