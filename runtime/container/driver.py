@@ -133,7 +133,7 @@ def _serve(job: DriverJob) -> None:
     if os.read(job.mounted, 1) and os.getppid() == job.monitor:
         os.close(job.mounted)
         mark("driver serves")
-        serve(union, job.device)
+        serve(union, job.device, idmap=False)  # pids are those of the container's namespace
     union.close()
 
 

@@ -233,9 +233,7 @@ def _enter(job: _Job, confined: Confinement, stdio: tuple[int, int, int], channe
         if job.config.maps is not None:
             rlimits.apply(job.config)
         namespaces.join(job.doors, job.config)
-        if job.config.maps is not None:
-            mapped.become_root()
-            process.make_undumpable()
+        process.make_undumpable()
         process.join_new_keyring()
         for fd in job.doors.descriptors():
             os.close(fd)

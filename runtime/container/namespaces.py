@@ -235,7 +235,10 @@ def join_pids(doors: Doors, config: Config) -> None:
 
 
 def join(doors: Doors, config: Config) -> None:
-    """Enter the other namespaces of a running container. Raises Refusal: it ended."""
+    """Enter the other namespaces of a running container, as root of its own user namespace. Raises Refusal: it ended.
+
+    The parent-death signal and `dumpable` are lost in a user namespace of its own.
+    """
     shared = {kind for kind, mode in config.namespaces.items() if mode == "host"}
     shared |= set() if config.clocks else {"time"}
     if doors.fds:
@@ -247,6 +250,10 @@ def join(doors: Doors, config: Config) -> None:
         flags += [process.CLONE_NEWUSER] if config.maps is not None else []
         flags += [process.CLONE_NEWTIME] if config.clocks else []
         _join(doors.pidfd, config, process.CLONE_NEWNS | sum(flags))
+    if config.maps is not None:
+        from runtime.container import mapped
+
+        mapped.become_root()  # the union answers nobody who has no id in its namespace
     os.chdir("/")
 
 

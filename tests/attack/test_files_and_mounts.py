@@ -239,3 +239,15 @@ def test_labels_of_an_image_do_not_configure_the_runtime(pyunion: Pyunion) -> No
 def test_the_root_filesystem_can_be_read_only(pyunion: Pyunion) -> None:
     script = "for d in / /etc /bin /root; do touch $d/new 2>/dev/null && echo $d; done; touch /tmp/x && echo tmp"
     assert pyunion.run("--read-only", "--tmpfs", "/tmp", "sh", "-c", script).stdout == "tmp\n"
+
+
+def test_a_user_is_not_taken_for_the_process_of_the_machine_that_has_the_same_number(
+    pyunion: Pyunion, public_path: Path
+) -> None:
+    """Number 1 in the container is the user's; the machine's is root's, who may see the attribute."""
+    needs.commands("python3")
+    (public_path / "file").touch()
+    os.setxattr(public_path / "file", "trusted.secret", b"")
+    command = ["python3", "-c", f"import os; print(os.listxattr('{public_path}/file'))"]
+    assert pyunion("run", "--rm", "--host", "-u", "1000", *command).stdout == "[]\n"
+    assert pyunion("run", "--rm", "--host", "--cap-add", "SYS_ADMIN", *command).stdout == "['trusted.secret']\n"

@@ -25,12 +25,14 @@ def serve(
     debug: bool = False,
     binding: Binding = "auto",
     lower_io: LowerIo = "auto",
+    idmap: bool = True,
 ) -> None:
     """Answer the requests that come from `fd`; return when the filesystem was unmounted, and `fd` is closed.
 
     On SIGTERM, SIGINT or SIGHUP `target`, the absolute path where it is mounted, is unmounted, in use or not; without
     it the connection is dropped. `timeout_s` is how long the kernel may keep names and attributes. With `debug` every
     request is logged. `lower_io` says how files of lower layers are read, as far as the binding knows choices.
+    `idmap` allows the mount to be id-mapped; who mounts must be of our pid namespace then, as callers are looked up.
     Call it in the main thread of a process that does nothing else: it changes the umask and the limit of open files.
     """
     os.umask(0)  # modes are the caller's
@@ -43,7 +45,7 @@ def serve(
     else:
         from unionfs.fuse.direct import server
 
-        server.serve(union, fd, target, timeout_s=timeout_s, debug=debug, lower_io=lower_io)
+        server.serve(union, fd, target, timeout_s=timeout_s, debug=debug, lower_io=lower_io, idmap=idmap)
 
 
 def _raise_file_limit() -> None:

@@ -46,14 +46,15 @@ def serve(
     timeout_s: float,
     debug: bool,
     lower_io: str = "auto",
+    idmap: bool = True,
 ) -> None:
     """Serve the connection `fd` until it ends; `fd` is closed then. Raises OSError: the kernel is too old.
 
-    `lower_io`: "cached", "shared", or "auto", which is shared where nothing can be copied up.
+    `lower_io`: "cached", "shared", or "auto", which is shared where nothing can be copied up. `idmap` as in Wishes.
     """
     server = Server(union, fd, target)
     shared = lower_io == "shared" or (lower_io == "auto" and union.read_only)
-    wishes = Wishes(union.options.acl and union.options.xattrs, stack_depth(union, shared=shared))
+    wishes = Wishes(union.options.acl and union.options.xattrs, stack_depth(union, shared=shared), idmap)
     try:
         agreed = server.agree(wishes)
         if agreed is not None:

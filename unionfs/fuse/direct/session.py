@@ -53,6 +53,8 @@ class Wishes(NamedTuple):
     """How deep filesystems may be stacked up to and including ours if files are passed through: 1 if layers lie on
     an ordinary filesystem, 2 if on overlayfs or FUSE; 0: none are passed through. With 1 an overlay can still use the
     mount as its layer. Kernel: FILESYSTEM_MAX_STACK_DEPTH is 2."""
+    idmap: bool = True
+    """Whether the mount may be id-mapped. Then few requests say whose they are, and we look at the caller in /proc."""
 
 
 class Session(NamedTuple):
@@ -87,7 +89,7 @@ def negotiate(major: int, minor: int, offered: Init, wishes: Wishes) -> tuple[Se
     # set-id bits go with a stranger's write: either the kernel says which writes are one, or we look at the caller,
     # of whom we aren't told where mounts may map ids
     if Init.HANDLE_KILLPRIV_V2 in offered:
-        features |= offered & (Init.HANDLE_KILLPRIV_V2 | Init.ALLOW_IDMAP)
+        features |= offered & (Init.HANDLE_KILLPRIV_V2 | (Init.ALLOW_IDMAP if wishes.idmap else Init(0)))
     else:
         features |= offered & Init.HANDLE_KILLPRIV
     if Init.INIT_EXT not in features:
