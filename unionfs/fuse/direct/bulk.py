@@ -42,14 +42,18 @@ class Bulk:
         self._buffers: list[memoryview] = []
         """Those that no thread uses. They are kept, as memory that is given back is had again page by page."""
 
-    def read(self, unique: int, file: int, offset: int, size: int) -> None:
-        """Answer `unique` with up to `size` bytes of the open `file`, fewer only at its end. Raises OSError: EMFILE."""
-        asked = _Read(unique, os.dup(file), offset, size)  # copy-up may put another file behind its number
+    def read(self, unique: int, file: int, offset: int, size: int) -> bool:
+        """Answer `unique` with up to `size` bytes of the open `file`, fewer only at its end; False: it can't be done."""
+        try:
+            asked = _Read(unique, os.dup(file), offset, size)  # copy-up may put another file behind its number
+        except OSError:  # EMFILE, ENFILE
+            return False
         if file in self._waiting:
             self._waiting[file].append(asked)
         else:
             self._waiting[file] = deque([asked])
             self._begin(file)
+        return True
 
     def _begin(self, file: int) -> None:
         reads = self._waiting[file]

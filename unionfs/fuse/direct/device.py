@@ -46,6 +46,11 @@ class Device:
             raise
         return parse(self._view[:size])
 
+    def close(self) -> None:
+        """Drop the connection. Threads that still work may answer: nobody hears them."""
+        fd, self.fd = self.fd, -1
+        os.close(fd)
+
     def reply(self, unique: int, answer: bytes | bytearray | memoryview) -> None:
         """Answer the request `unique` with what stands behind out_header."""
         header = protocol.OUT_HEADER.pack(_OUT_HEADER_BYTES + len(answer), 0, unique)
@@ -87,7 +92,7 @@ class Device:
             os.writev(self.fd, parts)
         except OSError as error:
             # the connection is over, or whoever asked is gone; of a notice, that the kernel doesn't know the node
-            if error.errno not in (errno.ENOENT, errno.ENODEV, errno.ENOTDIR):
+            if self.fd >= 0 and error.errno not in (errno.ENOENT, errno.ENODEV, errno.ENOTDIR):
                 log().exception("the kernel doesn't take a message")  # of a reply, who asked gets EIO
 
 

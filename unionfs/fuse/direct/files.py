@@ -94,10 +94,9 @@ def flush(mount: Mount, request: Request) -> Answer:
 def read(mount: Mount, request: Request) -> Answer | Steps[Answer] | None:
     fh, offset, size = request.fields(protocol.READ_IN)
     handle = mount.opened(fh)
-    if size < LARGE_BYTES or mount.bulk is None:
-        return data.read(handle, offset, size)
-    mount.bulk.read(request.unique, handle.fd, offset, size)
-    return None
+    if size >= LARGE_BYTES and mount.bulk is not None and mount.bulk.read(request.unique, handle.fd, offset, size):
+        return None
+    return data.read(handle, offset, size)
 
 
 def write(mount: Mount, request: Request) -> Answer | Steps[Answer]:

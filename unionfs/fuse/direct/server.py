@@ -162,7 +162,7 @@ class Server:
         """Drop the connection; a mount that is still there answers ENOTCONN from then on."""
         self._workers.close()
         self._crowd.close()
-        os.close(self._device.fd)
+        self._device.close()
 
 
 def stack_depth(union: Union, *, shared: bool) -> int:

@@ -3,6 +3,7 @@
 import errno
 import os
 import random
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 from select import select
@@ -29,8 +30,8 @@ class Reader:
     def refuse(self, unique: int, number: int) -> None:
         self.answers[unique] = number
 
-    def ask(self, unique: int, file: int, offset: int = 0) -> None:
-        self._bulk.read(unique, file, offset, LARGE_BYTES)
+    def ask(self, unique: int, file: int, offset: int = 0) -> bool:
+        return self._bulk.read(unique, file, offset, LARGE_BYTES)
 
     def settle(self) -> None:
         while self._workers.busy:
@@ -87,3 +88,15 @@ def test_a_failure_is_the_answer_and_the_next_read_is_well(reader: Reader, file:
     reader.ask(2, file)
     reader.settle()
     assert reader.answers == {1: errno.EBADF, 2: CONTENT[:LARGE_BYTES]}
+
+
+def test_without_another_descriptor_it_is_left_to_the_caller(reader: Reader, file: int) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        assert not reader.ask(1, file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert reader.ask(2, file)
+    reader.settle()
+    assert reader.answers == {2: CONTENT[:LARGE_BYTES]}

@@ -75,6 +75,13 @@ def test_acls_are_a_choice() -> None:
         assert (Init.POSIX_ACL in agreed.features) == acl
 
 
+def test_where_callers_cannot_be_looked_up_the_kernel_is_to_say_who_they_are() -> None:
+    for idmap in (True, False):
+        agreed, _ = negotiate(7, 45, EVERYTHING, Wishes(idmap=idmap))
+        assert agreed is not None
+        assert (Init.ALLOW_IDMAP in agreed.features) == idmap
+
+
 def test_the_upper_flags_count_only_with_their_extension() -> None:
     assert session.parse((7, 45, 0, Init.INIT_EXT), 1 << 5) == (7, 45, Init.INIT_EXT | Init.PASSTHROUGH)
     assert session.parse((7, 35, 0, Init.MAX_PAGES), 1 << 5) == (7, 35, Init.MAX_PAGES)
