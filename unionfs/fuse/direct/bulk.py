@@ -43,7 +43,7 @@ class Bulk:
         """Those that no thread uses. They are kept, as memory that is given back is had again page by page."""
 
     def read(self, unique: int, file: int, offset: int, size: int) -> bool:
-        """Answer `unique` with up to `size` bytes of the open `file`, fewer only at its end; False: it can't be done."""
+        """Answer `unique` with up to `size` bytes of the open `file`, fewer at its end alone. False: it can't."""
         try:
             asked = _Read(unique, os.dup(file), offset, size)  # copy-up may put another file behind its number
         except OSError:  # EMFILE, ENFILE
