@@ -90,9 +90,10 @@ def test_what_a_container_leaves_is_removed_however_deep_or_odd(pyunion: Pyunion
     assert pyunion("rm", "deep").returncode == 0
 
 
-def test_names_beyond_utf_8_are_kept(pyunion: Pyunion) -> None:
+def test_names_beyond_utf_8_are_kept_and_shown_as_text(pyunion: Pyunion) -> None:
     make(pyunion, "odd", "touch '/caf\udce9'")
-    assert pyunion("diff", "odd").stdout == "A /caf\udce9\n"
+    assert pyunion("diff", "odd").stdout == "A /caf\\xe9\n"
+    assert list((pyunion.root / "containers").glob("*/diff/caf\udce9"))
     assert pyunion("start", "-ai", "odd").returncode == 0
 
 
