@@ -6,7 +6,6 @@ import stat
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from unionfs.linux.fsops import RESOLVE_NO_SYMLINKS, openat2
 from unionfs.linux.libc import libc
 
 if TYPE_CHECKING:
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
 
 _NR_CLOSE_RANGE = 436  # the same on every architecture
 _MOST = 2**31 - 1
-_AT_FDCWD = -100
 _NULL = os.makedev(1, 3)
 
 
@@ -47,9 +45,13 @@ def open_null() -> int:
     """/dev/null, for reading and writing, and nothing else that somebody may have put there.
 
     Among the files of a container that could be a link to /proc/1/mem, which we can open and its processes can't.
-    Raises OSError: ELOOP, ENODEV (it is something else) and those of open(2).
+    Raises OSError: ELOOP, ENOTDIR, ENODEV (it is something else) and those of open(2).
     """
-    null = openat2(_AT_FDCWD, b"/dev/null", os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY, RESOLVE_NO_SYMLINKS)
+    dev = os.open("/dev", os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY)
+    try:
+        null = os.open("null", os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW, dir_fd=dev)
+    finally:
+        os.close(dev)
     status = os.fstat(null)
     if not stat.S_ISCHR(status.st_mode) or status.st_rdev != _NULL:
         os.close(null)
