@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from runtime.container import cgroups, console, control, driver, init, mapped, namespaces, network, signals
+from runtime.container import cgroups, console, control, driver, init, mapped, namespaces, network, signals, stragglers
 from runtime.container.config import Config, Maps
 from runtime.container.driver import Serving
 from runtime.container.events import emit
@@ -49,7 +49,7 @@ class Life:
         self._maps = maps
         self._doors = _NONE
         self.namespaces: list[int] = []
-        """For an ordinary user's commands that come later: nobody else can open them."""
+        """For an ordinary user's commands that come later, as nobody else can open them; and to end all in them."""
         self._progress = Progress()
         self._init = self._init_fd = -1
         self._driver = self._driver_fd = -1
@@ -80,6 +80,7 @@ class Life:
                 self._loop.turn(None if self._checks is None else self._checks.step())
         finally:
             self.kill()
+            self._end_processes()
             self._stop_driver()
             self._take_down()
         failure = self._progress.failure
@@ -133,7 +134,8 @@ class Life:
         stdout, stderr = (_NONE, _NONE) if config.tty else (os.pipe(), os.pipe())
         channel = console.channel() if config.tty else _NONE
         go, self._go = os.pipe()
-        self._doors = console.channel() if self._maps is not None else _NONE
+        wanted_later = self._maps is not None or "pid" in config.namespaces
+        self._doors = console.channel() if wanted_later else _NONE
         theirs = (stdin[0], stdout[1], stderr[1])
         if serving.user >= 0:
             mapped.give_to_root(config, theirs)
@@ -273,7 +275,7 @@ class Life:
             while data := os.read(self._reader, _PIPE_BYTES):
                 self._progress.feed(data)
             self._loop.forget(self._reader)
-        if self._progress.unshared and not unshared and self._maps is not None:
+        if self._progress.unshared and not unshared and self._doors != _NONE:
             self.namespaces = namespaces.receive(self._doors[0])
         if self._progress.unshared and not unshared and network.is_ours(self._config):
             self._connect()
@@ -288,9 +290,27 @@ class Life:
             return
         from runtime.container.health import Checks, Way
 
-        doors = namespaces.Doors(self._init_fd, self.namespaces, within=True)
+        doors = namespaces.Doors(self._init_fd, [] if self._maps is None else self.namespaces, within=True)
         way = Way(doors, self._maps or self._config.maps)
         self._checks = Checks(self._container, self._config, self._loop, way)
+
+    def _end_processes(self) -> None:
+        """Where its pids aren't its own some may have outlived the first; each keeps what the driver serves."""
+        if self._reader >= 0:
+            self._read_progress(lambda: None)
+        if self._checks is not None:
+            self._checks.stop()
+        if self._group is not None:
+            self.out_of_memory = self._group.oom_killed()
+            if self.out_of_memory:
+                self._container.write_state(oom_killed=True)
+                emit(self._container, self._config, "oom")
+            self._group.remove()
+        if self.namespaces and "pid" in self._config.namespaces:
+            stragglers.end(self.namespaces[namespaces.KINDS.index("mnt")])
+        for fd in self.namespaces:
+            os.close(fd)
+        self.namespaces = []
 
     def _stop_driver(self) -> None:
         """Wait until the driver has nothing to serve. If all it wrote is to be removed anyway, don't wait."""
@@ -312,18 +332,10 @@ class Life:
         return status
 
     def _take_down(self) -> None:
-        if self._group is not None:
-            self.out_of_memory = self._group.oom_killed()
-            if self.out_of_memory:
-                self._container.write_state(oom_killed=True)
-                emit(self._container, self._config, "oom")
-            self._group.remove()
-        if self._checks is not None:
-            self._checks.stop()
         self._hub.end()
         if self._reader >= 0:
             self._read_progress(lambda: None)
-        for fd in (self._init_fd, self._driver_fd, self._reader, self._go, *self.namespaces):
+        for fd in (self._init_fd, self._driver_fd, self._reader, self._go):
             if fd >= 0:
                 self._loop.forget(fd)
                 os.close(fd)

@@ -265,6 +265,20 @@ def test_namespaces_of_another_container_are_shared(user: User) -> None:
     assert sleeping == ["2"]
 
 
+def test_nothing_runs_on_in_pids_that_are_shared(user: User) -> None:
+    """An ordinary user has no control group here that would hold a container's processes together."""
+    text = user.output(f"""
+        pyunion run -d --name one --rootfs {user.top}/rootfs sleep 1000 >/dev/null
+        for pids in host container:one; do
+            pyunion run --name two --pid $pids --rootfs {user.top}/rootfs sh -c 'sleep 1234 & setsid sleep 1234 & echo'
+            pyunion rm two
+            ps -e -o args | grep -c '^sleep 123[4]' || :
+        done
+        pyunion rm -f one
+    """)
+    assert text.split() == ["two", "0", "two", "0", "one"]
+
+
 def test_what_can_not_be_shared_is_told(user: User) -> None:
     text = user.output(f"""
         for name in one two; do pyunion run -d --name $name --rootfs {user.top}/rootfs sleep 1000 >/dev/null; done

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Pyunion
+from tests.e2e.conftest import Pyunion, process
 from tests.e2e.test_background import detach
 
 _KINDS = ("mnt", "pid", "ipc", "uts", "net", "cgroup")
@@ -65,6 +65,17 @@ def test_a_command_in_a_shared_pid_namespace_ends_alone(pyunion: Pyunion) -> Non
     detach(pyunion)
     assert pyunion.run("--pid=container:one", "true").returncode == 0
     assert pyunion("exec", "one", "true").returncode == 0
+
+
+@pytest.mark.parametrize("options", [(), ("--cgroups=disabled",)])
+@pytest.mark.parametrize("pids", ["host", "container:one"])
+def test_nothing_runs_on_in_pids_that_are_shared(pyunion: Pyunion, pids: str, options: tuple[str, ...]) -> None:
+    detach(pyunion)
+    script = "sleep 12345 & setsid sleep 12345 & echo"
+    pyunion("run", "--name", "two", "--pid", pids, *options, "--rootfs", pyunion.rootfs, "sh", "-c", script)
+    assert pyunion("inspect", "-f", "{{.State.Status}}", "two").stdout == "exited\n"
+    everybody = (process(int(name)) for name in os.listdir("/proc") if name.isdigit())
+    assert [one for one in everybody if one and one.title == "sleep 12345"] == []
 
 
 def test_privileged_undoes_what_protects(pyunion: Pyunion) -> None:
