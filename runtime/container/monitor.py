@@ -182,11 +182,11 @@ class _Monitor:
                 self._life.signal(number)
 
     def _record_end(self, status: int, how: str) -> None:
-        emit(self._container, self._config, "die", exitCode=str(status))
         count = self._container.state().get("restarts", 0) + 1
         self._container.write_state(
             status=how, pid=0, pid_ticks=0, exit_code=status, finished_s=time.time(), restarts=count
         )
+        emit(self._container, self._config, "die", exitCode=str(status))
 
     def _sleep(self, delay_s: float) -> bool:
         """Wait before the next start; requests are heard. Whether it is still to be."""
@@ -201,9 +201,11 @@ class _Monitor:
         self._life = None
         self._loop.forget(self._listener)
         os.close(self._listener)
-        if failure is None:
-            emit(self._container, self._config, "die", exitCode=str(status))
         finish(self._container, status, failure.message if failure else "")
+        if failure is None:  # who hears of it finds it ended
+            emit(self._container, self._config, "die", exitCode=str(status))
+        if not self._container.exists():
+            emit(self._container, self._config, "destroy")
         os.close(self._lock)
         self._tell_end(status, failure)
         while any(client.behind for client in self._clients):

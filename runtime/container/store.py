@@ -10,10 +10,11 @@ What a crash left is found by trying the locks in RUNROOT (sweep()).
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from runtime.container.record import SHORT_ID, Container, bury, named
+from runtime.container.record import RUNNING, SHORT_ID, Container, bury, named
 from runtime.drafts import beside
 from runtime.errors import Refusal
 from runtime.places import Places, identities
@@ -22,6 +23,9 @@ from runtime.trees import remove_tree
 
 _SKELETON_DIRECTORIES = ("proc", "sys", "dev", "etc")
 _SKELETON_FILES = ("etc/hostname", "etc/hosts", "etc/resolv.conf")
+
+_OTHERS_END_WITHIN_S = 10
+_PAUSE_S = 0.01
 
 
 class Store:
@@ -69,9 +73,21 @@ class Store:
                 os.unlink(f"{self.places.root}/names/{config.name}")
 
     def take(self, container: Container) -> int:
-        """Lock a container that exists. Raises Refusal if it runs."""
-        with self.exclusive():
-            return container.lock()
+        """Lock a container that exists, once whoever records its end, or looks into it, is through.
+
+        Raises Refusal if it runs, or that takes long.
+        """
+        until_s = time.monotonic() + _OTHERS_END_WITHIN_S
+        while True:
+            with self.exclusive():
+                try:
+                    return container.lock()
+                except Refusal:
+                    if container.state()["status"] in RUNNING:
+                        raise
+            if time.monotonic() > until_s:
+                raise Refusal(f"container {container.id[:SHORT_ID]} is in use by another command")
+            time.sleep(_PAUSE_S)
 
     def all(self) -> list[Container]:
         """Every container, the newest first."""

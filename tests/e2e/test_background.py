@@ -12,6 +12,7 @@ import pytest
 
 from tests.e2e.conftest import Pyunion, wait_for
 
+_UNTIL_NOW = ("--since", "1h", "--until", "0s")
 _READY = "echo ready; while :; do sleep 0.1; done"
 
 
@@ -220,8 +221,25 @@ def test_events_tell_a_containers_story(pyunion: Pyunion) -> None:
     detach(pyunion, "--label", "a=b", script="exit 5")
     wait_for("its end", lambda: status(pyunion) == "exited 5")
     pyunion("rm", "one")
-    text = pyunion("events", "--since", "1h", "--until", "0s", "--format", "{{.Action}} {{.Actor.Attributes.a}}").stdout
+    text = pyunion("events", *_UNTIL_NOW, "--format", "{{.Action}} {{.Actor.Attributes.a}}").stdout
     assert text == "create b\nstart b\ndie b\ndestroy b\n"
-    died = pyunion("events", "--since", "1h", "--until", "0s", "--filter", "event=die").stdout
+    pyunion.run("--label", "a=c", "true")
+    text = pyunion("events", *_UNTIL_NOW, "--filter", "label=a=c", "--format={{.Action}}").stdout
+    assert text.split() == ["create", "start", "die", "destroy"]
+    died = pyunion("events", *_UNTIL_NOW, "--filter", "event=die", "--filter", "label=a=b").stdout
     assert "exitCode=5" in died
     assert died.count("\n") == 1
+
+
+def test_who_hears_of_its_end_may_start_it_again_or_remove_it(pyunion: Pyunion) -> None:
+    detach(pyunion, script="true")
+    argv = pyunion.argv("events", "--since", "1h", "--filter", "event=die", "--format", "{{.Actor.Attributes.name}}")
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as events:
+        assert events.stdout is not None
+        try:
+            for verb in ("start", "rm"):
+                name = events.stdout.readline().strip()
+                result = pyunion(verb, name)
+                assert (result.returncode, result.stdout, result.stderr) == (0, "one\n", "")
+        finally:
+            events.kill()
