@@ -50,6 +50,8 @@ def open_null() -> int:
     dev = os.open("/dev", os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY)
     try:
         null = os.open("null", os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW, dir_fd=dev)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "/dev/null") from None
     finally:
         os.close(dev)
     status = os.fstat(null)
@@ -60,12 +62,14 @@ def open_null() -> int:
 
 
 def point_at_null(*fds: int) -> None:
-    """Make `fds` mean /dev/null. Raises OSError as open_null() does."""
+    """Make `fds` mean /dev/null, for programs that are executed, too. Raises OSError as open_null() does."""
     null = open_null()
     for fd in fds:
         if fd != null:
             os.dup2(null, fd)
-    if null not in fds:
+    if null in fds:
+        os.set_inheritable(null, True)
+    else:
         os.close(null)
 
 
