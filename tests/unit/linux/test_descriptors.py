@@ -5,14 +5,14 @@ import sys
 
 import pytest
 
-_SCRIPT = """
+_SCRIPT = r"""
 import os
 from unionfs.linux.descriptors import point_at_null
 os.dup2(1, 9)
 for fd in {closed}:
     os.close(fd)
 point_at_null(0, 1, 2)
-os.execvp("sh", ["sh", "-c", "readlink /proc/$$/fd/0 /proc/$$/fd/1 /proc/$$/fd/2 >&9; :"])
+os.execvp("sh", ["sh", "-c", "found=$(readlink /proc/$$/fd/[012]); echo \"$found\" >&9"])
 """
 
 
