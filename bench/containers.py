@@ -23,7 +23,6 @@ _FEW_FILES = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096")
 """podman asks for more than root may have where it has no CAP_SYS_RESOURCE."""
 _IMAGE = "localhost/bench:1"
 _FILES = 10_000
-_CLONE_NEWNS = 0x20000
 
 
 @contest("start", "container of `true`, started and removed", ours="pyunion run", aim_ms=60, rounds=15)
@@ -201,7 +200,7 @@ def _namespace() -> Iterator[Callable[[], None]]:
         holder.stdout.readline()
         namespace = os.open(f"/proc/{holder.pid}/ns/mnt", os.O_RDONLY)
         try:
-            yield lambda: process.setns(namespace, _CLONE_NEWNS)
+            yield lambda: process.setns(namespace, process.CLONE_NEWNS)
         finally:
             os.close(namespace)
             holder.kill()

@@ -1,6 +1,6 @@
 """What a contest is: commands that reach the same by different means, run in turn and timed from start to end.
 
-    @contest("start", "start of a container", Row("pyunion run", aim=90))
+    @contest("start", "start of a container", ours="pyunion run", aim_ms=60)
     @contextmanager
     def start(scratch: Path) -> Iterator[dict[str, Action]]:
         yield {"pyunion run": lambda: run("pyunion", "run", ...), "another": ...}

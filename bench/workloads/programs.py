@@ -68,4 +68,3 @@ def sqlite(place: Place) -> object:
             for number in range(100):
                 connection.execute("insert into numbers values (?, ?)", (number, "x" * 100))
         return connection.execute("select sum(number), count(*) from numbers").fetchone()
-

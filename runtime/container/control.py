@@ -13,8 +13,8 @@ connects says nothing but what it wants: `a` to get and give streams, `s` to sto
     s             don't start it again when it ends
     b + size + t  begin: the configuration is written; with t, the caller lends its own terminal
     n             the container's namespaces      n, with descriptors of them (see namespaces.KINDS)
-    v             serve names: it is on a network   v + text    it does; or why not
-                  that has them
+    v             serve names: it is now on a   v + text    it does; or why not
+                  network that has them
 """
 
 import os

@@ -30,7 +30,7 @@ from unionfs.linux.process import start_ticks
 
 SHORT_ID = 12
 RUNNING = ("running", "restarting")
-KILLED = SIGNALLED + 9
+KILLED = SIGNALLED + signal.SIGKILL
 
 
 class Container:

@@ -192,5 +192,3 @@ def _created(container: Container) -> float:
 
 def _is_name(text: str) -> bool:
     return bool(text) and "/" not in text and not text.startswith(".")
-
-

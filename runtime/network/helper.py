@@ -98,4 +98,3 @@ def _address(directory: "Directory", family: int) -> str:
         if endpoint is not None and (address := endpoint.address(version)):
             return str(address)
     raise OSError("on no network")
-

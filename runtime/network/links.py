@@ -179,16 +179,6 @@ def counters(netlink: Netlink) -> dict[str, Counters]:
     return found
 
 
-def ports_of(netlink: Netlink, bridge: str) -> list[str]:
-    """The interfaces that are ports of a bridge."""
-    master = index_of(netlink, bridge)
-    return [
-        _text(attributes[_IFLA_IFNAME])
-        for message in netlink.dump(_RTM_GETLINK, _link())
-        if int.from_bytes((attributes := unpack(message[_LINK.size :])).get(_IFLA_MASTER, b""), "little") == master
-    ]
-
-
 def _names(netlink: Netlink) -> Iterator[tuple[int, str]]:
     for message in netlink.dump(_RTM_GETLINK, _link()):
         yield _LINK.unpack_from(message)[2], _text(unpack(message[_LINK.size :])[_IFLA_IFNAME])

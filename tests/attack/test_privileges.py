@@ -301,5 +301,3 @@ def test_what_pyunion_itself_may_not_it_cannot_give(pyunion: Pyunion) -> None:
         pytest.skip("all capabilities are there")
     result = pyunion.run("--cap-add", "sys_resource", "true")
     assert "--cap-add SYS_RESOURCE: pyunion itself doesn't have" in result.stderr
-
-

@@ -147,6 +147,6 @@ def test_nonsense_is_refused_by_name(arguments: tuple[str, ...], complaint: str)
 
 
 def test_what_is_kept_says_what_was_asked() -> None:
-    asked = read("-m", "64m", "--cpus", "1", "--cgroup-parent", "/work/batch/", "--device-cgroup-rule", "c 10:* r")
+    asked = read("-m", "64m", "--cpus", "1", "--cgroup-parent", "/jobs/batch/", "--device-cgroup-rule", "c 10:* r")
     assert limits.asked(limits.from_json(asked)) == {"memory", "cpus"}
-    assert (asked["cgroup_parent"], asked["device_rules"]) == ("work/batch", ["c 10:* r"])
+    assert (asked["cgroup_parent"], asked["device_rules"]) == ("jobs/batch", ["c 10:* r"])

@@ -65,5 +65,3 @@ def test_networks_need_root(user: User) -> None:
     assert "networks need root" in user("pyunion network create app").stderr
     assert "--network app: an ordinary user's container has one of" in user("box --network=app true").stderr
     assert "--ip needs a bridge" in user("box --network=bridge --ip=10.0.2.9 true").stderr
-
-

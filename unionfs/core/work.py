@@ -18,7 +18,7 @@ class Work:
     each of their yields.
     """
 
-    __slots__ = ("done", "run", "stop", "stoppable")
+    __slots__ = ("run", "stop", "stoppable")
 
     def __init__(self, run: Callable[[], None], *, stoppable: bool = False) -> None:
         self.run = run
@@ -27,8 +27,6 @@ class Work:
         self.stop = False
         """Set, in any thread, when nobody wants the result: `run` raises InterruptedError soon, and those who made it
         stop get that at their yield. Others that waited too are resumed after them as if it had run; they look."""
-        self.done = False
-        """Set by the generator that used the result first, for the others that waited."""
 
 
 def syncing(fd: int, datasync: bool) -> Work:

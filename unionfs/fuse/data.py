@@ -63,4 +63,3 @@ class Data:
     def forget(self, fh: int) -> None:
         """The handle is closed."""
         self._never_wait.pop(fh, None)
-

@@ -1,4 +1,4 @@
-"""Front door A: pyfuse3's requests, decoded, carried to the verbs of the core, and their answers encoded.
+"""The other front door: pyfuse3's requests decoded, carried to the verbs of the core, their answers encoded.
 
 The root has nodeid 1; of everything else the nodeid is the number users see, since pyfuse3 has one field for both.
 What the kernel may cache it may cache for ever: nothing changes but through this mount. pyfuse3 can't carry FLUSH
@@ -20,6 +20,7 @@ from unionfs.core.inodes import Node
 from unionfs.core.model import Caller, SetAttr, StatLike
 from unionfs.core.ops import attrs, create, files, listing, lookup, remove, rename
 from unionfs.core.union import Union
+from unionfs.fuse import kernel
 from unionfs.fuse.data import Data
 from unionfs.fuse.drive import Driver
 from unionfs.fuse.errors import errno_of
@@ -28,7 +29,6 @@ from unionfs.fuse.loop import Loop
 P = ParamSpec("P")
 T = TypeVar("T")
 
-FOREVER_S = 1e9
 _Context = pyfuse3.RequestContext
 _Entry = pyfuse3.EntryAttributes
 
@@ -59,7 +59,7 @@ class UnionOperations(pyfuse3.Operations):
     supports_dot_lookup = False
     enable_writeback_cache = False
 
-    def __init__(self, union: Union, loop: Loop, timeout_s: float = FOREVER_S) -> None:
+    def __init__(self, union: Union, loop: Loop, timeout_s: float = kernel.FOREVER_S) -> None:
         super().__init__()
         self.enable_acl = union.options.acl and union.options.xattrs
         self._union = union

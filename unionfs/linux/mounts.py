@@ -12,24 +12,21 @@ from collections.abc import Mapping
 from unionfs.linux.libc import check, libc
 
 # include/uapi/linux/mount.h
-MS_NOSUID = 0x2
-MS_NODEV = 0x4
-MS_REC = 0x4000
-MS_PRIVATE = 0x40000
-_PROPAGATION = {"private": MS_PRIVATE, "slave": 0x80000, "shared": 0x100000}
+_MS_REC = 0x4000
+_MS_PRIVATE = 0x40000
+_PROPAGATION = {"private": _MS_PRIVATE, "slave": 0x80000, "shared": 0x100000}
 MNT_DETACH = 2
 MOUNT_ATTR_RDONLY = 0x1
 MOUNT_ATTR_NOSUID = 0x2
 MOUNT_ATTR_NODEV = 0x4
 MOUNT_ATTR_NOEXEC = 0x8
-MOUNT_ATTR_NOATIME = 0x10
+_MOUNT_ATTR__ATIME = 0x70  # the field that the next two are values of
 MOUNT_ATTR_NOATIME = 0x10
 MOUNT_ATTR_STRICTATIME = 0x20
 MOUNT_ATTR_NODIRATIME = 0x80
 _MOUNT_ATTR_IDMAP = 0x100000
 MOUNT_ATTR_NOSYMFOLLOW = 0x200000
 
-_MOUNT_ATTR__ATIME = 0x70  # the field that the two above are values of
 _AT_FDCWD = -100
 _AT_SYMLINK_NOFOLLOW = 0x100
 _AT_EMPTY_PATH = 0x1000
@@ -62,7 +59,7 @@ class _MountAttr(ctypes.Structure):
 
 def make_private(target: bytes) -> None:
     """Cut the mount at `target`, and all below it, off from every other namespace, in both directions."""
-    check(libc.mount(None, target, None, ctypes.c_ulong(MS_REC | MS_PRIVATE), None), target)
+    check(libc.mount(None, target, None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None), target)
 
 
 def set_propagation(mount: int, kind: str) -> None:

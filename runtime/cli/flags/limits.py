@@ -37,7 +37,7 @@ def read(options: Parsed) -> dict[str, Any]:
 def _parent(text: str) -> str:
     names = text.strip("/").split("/")
     if {"", ".", ".."} & set(names):
-        raise UsageError(f'invalid argument "{text}" for --cgroup-parent: it is a path such as /work/batch')
+        raise UsageError(f'invalid argument "{text}" for --cgroup-parent: it is a path such as /jobs/batch')
     return "/".join(names)
 
 

@@ -73,11 +73,6 @@ class Repository:
             raise Mismatch(f"registry {self.endpoint.host}: manifest {wanted}: {error}") from None
         return Document(data, media_type, expected)
 
-    def has_manifest(self, digest: Digest) -> bool:
-        answer = self._call("HEAD", self._url("manifests", str(digest)), {"Accept": ACCEPT})
-        answer.close()
-        return answer.status == 200
-
     def blob(self, digest: Digest, offset: int = 0) -> Answer:
         """A blob from `offset` on: status 206, or 200 and all of it if the server has no ranges, or 416."""
         headers = {"Accept": "*/*", **({"Range": f"bytes={offset}-"} if offset else {})}

@@ -130,21 +130,22 @@ def fallocate(mount: Mount, request: Request) -> Steps[Answer]:
 
 
 def copy_file_range(mount: Mount, request: Request) -> Steps[Answer]:
-    copied = yield from _copy_range(mount, request, _LARGEST_COUNT)
+    copied = yield from _copy_range(mount, request)
     return protocol.WRITE_OUT.pack(copied)
 
 
 def copy_file_range_64(mount: Mount, request: Request) -> Steps[Answer]:
-    copied = yield from _copy_range(mount, request, _LARGEST_COUNT)
+    copied = yield from _copy_range(mount, request)
     return protocol.COPY_FILE_RANGE_OUT.pack(copied)
 
 
-def _copy_range(mount: Mount, request: Request, limit: int) -> Steps[int]:
+def _copy_range(mount: Mount, request: Request) -> Steps[int]:
     source, source_offset, _, target, target_offset, length, flags = request.fields(protocol.COPY_FILE_RANGE_IN)
     if flags:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
     reader, writer = mount.opened(source), _writable(mount, target)
-    return space.copy_file_range(mount.union, reader, source_offset, writer, target_offset, min(length, limit))
+    length = min(length, _LARGEST_COUNT)
+    return space.copy_file_range(mount.union, reader, source_offset, writer, target_offset, length)
 
 
 def _writable(mount: Mount, fh: int) -> Handle:

@@ -91,5 +91,3 @@ EMPTY = b""
 def refuse_for_ever() -> OSError:
     """ENOSYS: the kernel answers all requests of this kind itself from now on."""
     return OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-
-

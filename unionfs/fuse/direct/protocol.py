@@ -2,8 +2,8 @@
 
 To be read beside that header. A layout names the fields it gives, in the header's order; those that nobody here asks
 for are padding in its format; sizes and offsets in files are signed, as in system calls. Numbers are in the machine's
-own byte order. Comments say since which protocol
-version something exists; a kernel sends and takes only what its version has.
+own byte order. Comments say since which protocol version something exists; a kernel sends and takes only what its
+version has.
 """
 
 from enum import IntEnum, IntFlag
