@@ -16,10 +16,11 @@ from bench.workload import Failed, Place, Workload
 
 _FEW_ROUNDS = 3
 _FEWER_ROUNDS = 2
+_NOISY = 2
 
 
 class Plan(NamedTuple):
-    """How much is measured: `rounds` of each workload at most; fewer of costly ones, and on what is no yardstick."""
+    """How much is measured: `rounds` of each workload; fewer of costly ones or where it is no yardstick, more of noisy."""
 
     systems: Sequence[System]
     rounds: int
@@ -44,13 +45,15 @@ class Run:
             counted = COUNTED[:1] if self._workload.costly else COUNTED
             for system in self._systems[:1] + [system for system in self._systems[1:] if system.name in counted]:
                 self._once(system, stack, counter, is_timed=False)
-        for number in range(self._plan.rounds):
+        for number in range(max(map(self._rounds_on, self._systems), default=0)):
             turn = number % max(len(self._systems), 1)
             for system in [*self._systems[turn:], *self._systems[:turn]]:
                 if number < self._rounds_on(system):
                     self._once(system, stack, None, is_timed=True)
 
     def _rounds_on(self, system: System) -> int:
+        if self._workload.noisy and self._plan.rounds > 1:
+            return self._plan.rounds * _NOISY
         few, fewest = (_FEW_ROUNDS, 1) if self._workload.costly else (self._plan.rounds, _FEWER_ROUNDS)
         return min(self._plan.rounds, few if system.is_yardstick else fewest)
 

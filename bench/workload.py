@@ -59,6 +59,7 @@ class Workload(NamedTuple):
     writes: bool                # it changes what lies below
     shared: bool                # worth a column for files of lowers passed through
     costly: bool                # takes so long that fewer rounds must do
+    noisy: bool                 # the disk's share varies so much that few rounds say nothing
 
     def suits(self, system: System) -> bool:
         """Whether it can be done there."""
@@ -75,13 +76,14 @@ def workload(
     writes: bool = False,
     shared: bool = False,
     costly: bool = False,
+    noisy: bool = False,
 ) -> Callable[[Callable[["Place"], object]], Callable[["Place"], object]]:
     """Add the function below it to those that are measured, under its name."""
 
     def add(run: Callable[[Place], object]) -> Callable[[Place], object]:
         name = run.__name__.replace("_", "-")
         group = run.__module__.rpartition(".")[2]
-        WORKLOADS[name] = Workload(name, run, stack, rows, group, prepare, writes, shared, costly)
+        WORKLOADS[name] = Workload(name, run, stack, rows, group, prepare, writes, shared, costly, noisy)
         return run
 
     return add

@@ -19,6 +19,7 @@ _buffer = bytearray(_MIB)
     Row("read 512 MB of a lower file, cold", 1.5, shared_aim=1.05),
     Row("read 512 MB of a lower file, warm", 1.1, shared_aim=1.05),
     shared=True,
+    noisy=True,
 )
 def read_lower(place: Place) -> object:
     """Sequential reads of 1 MiB."""
@@ -38,6 +39,7 @@ def _large_in_upper(layers: Layers) -> None:
     Row("read 512 MB of an upper file, cold", 1.05),
     Row("read 512 MB of an upper file, warm", 1.05),
     prepare=_large_in_upper,
+    noisy=True,
 )
 def read_upper(place: Place) -> object:
     """The same from a file that the upper has."""

@@ -30,7 +30,8 @@ def stack(tmp_path: Path) -> Stack:
 
 def measure(stack: Stack, work, systems: list[System]) -> Results:
     rows = (Row("the row"),)
-    workload = Workload("test", work, lambda: stack, rows, "metadata", None, writes=False, shared=False, costly=False)
+    usual = {"writes": False, "shared": False, "costly": False, "noisy": False}
+    workload = Workload("test", work, lambda: stack, rows, "metadata", None, **usual)
     results = Results()
     Run(workload, Plan(systems, rounds=2, quick=True), results).run()
     return results
