@@ -20,7 +20,7 @@ _NOISY = 2
 
 
 class Plan(NamedTuple):
-    """How much is measured: `rounds` of each workload; fewer of costly ones or where it is no yardstick, more of noisy."""
+    """How much is measured: `rounds` of each workload; fewer of costly ones and of what is no yardstick."""
 
     systems: Sequence[System]
     rounds: int
