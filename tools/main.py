@@ -67,9 +67,20 @@ VERBS = {
     "commit": Entry("runtime.cli.archives", "commit", "make an image of a container"),
     "mount": Entry("unionfs.cli.mount", "main", "mount a union of directories", keeps_containers=False),
     "umount": Entry("unionfs.cli.mount", "umount", "unmount a union", keeps_containers=False),
+    "info": Entry("runtime.cli.about", "info", "tell about this machine, and how many containers and images there are"),
+    "version": Entry("runtime.cli.about", "version", "tell which version this is"),
+    "builder": Entry("tools.groups", "builder", "Docker's longer names: builder prune"),
+    "builder prune": Entry("runtime.cli.pruning", "prune_builder", "forget what builds remember"),
+    "container": Entry("tools.groups", "container", "Docker's longer names: container ls"),
+    "container prune": Entry("runtime.cli.pruning", "prune_containers", "remove containers that don't run"),
+    "image": Entry("tools.groups", "image", "Docker's longer names: image ls"),
+    "system": Entry("tools.groups", "system", "Docker's longer names: system info"),
+    "system df": Entry("runtime.cli.disk_use", "disk_use", "show what takes how much room"),
+    "system prune": Entry("runtime.cli.pruning", "prune_system", "remove all that nothing uses"),
     "doctor": Entry("tools.doctor.verb", "doctor", "tell what this machine can do, and what to do about what it can't"),
 }
 
+_GROUPS = ("builder", "container", "image", "system")
 OPTIONS = (
     Option("root", "where containers are kept (default: /var/lib/pyunion, or $XDG_DATA_HOME/pyunion)", "", "DIR"),
     Option("runroot", "where what doesn't outlive a reboot is kept (default: /run/pyunion)", "", "DIR"),
@@ -114,11 +125,21 @@ def _dispatch(options: Parsed) -> int:
 
         print(f"pyunion {version('pyunion')}")
         return 0
-    name, *rest = options.words
+    name, *rest = _short(options.words)
     entry = VERBS.get(name)
     if entry is None:
         raise UsageError(f"unknown command: {name}")
     return _call(name, entry, rest, _places(options))
+
+
+def _short(words: list[str]) -> list[str]:
+    """`container ls` and its like by their short names."""
+    if words[0] not in _GROUPS:
+        return words
+    from tools import groups
+
+    group: groups.Group = getattr(groups, words[0])
+    return group.short(words[1:])
 
 
 def _call(name: str, entry: Entry, rest: list[str], places: Places) -> int:

@@ -1,8 +1,12 @@
-"""`--filter` of `ps` and `events`: KEY=VALUE, as often as one likes."""
+"""`--filter` of containers, volumes and networks: KEY=VALUE, as often as one likes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from runtime.cli.moments import parse_moment
+from runtime.cli.options import Option
 from runtime.errors import UsageError
+
+PRUNE_FILTER = Option("filter", "only those with label=, without label!= or made before until=", "", "KEY=VALUE")
 
 
 def read_filters(texts: Sequence[str], known: Sequence[str]) -> list[tuple[str, str]]:
@@ -20,3 +24,16 @@ def has_label(labels: Mapping[str, str], text: str) -> bool:
     """Whether a label is there, and if `text` is KEY=VALUE has that value."""
     key, equals, value = text.partition("=")
     return key in labels and (not equals or labels[key] == value)
+
+
+def read_prune_filters(texts: Sequence[str]) -> Callable[[Mapping[str, str], float], bool]:
+    """Whether something with these labels, made at that second, may be removed. Raises UsageError."""
+    found = read_filters(texts, ("label", "label!", "until"))
+    moments = [parse_moment("filter until", value) / 1e9 for key, value in found if key == "until"]
+
+    def wanted(labels: Mapping[str, str], made_s: float) -> bool:
+        if any(made_s >= moment for moment in moments):
+            return False
+        return all(has_label(labels, value) == (key == "label") for key, value in found if key != "until")
+
+    return wanted

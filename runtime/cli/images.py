@@ -36,7 +36,7 @@ _NONE = "<none>"
 @verb("images", "[NAME[:TAG]]", "List images, the newest first.", _IMAGES, most=1)
 def images(options: Parsed, places: Places) -> int:
     """`pyunion images`: 1 if one of them can't be read. Raises Refusal."""
-    store = open_store(places)
+    store = ImageStore(places)
     filters = [*options.many("filter"), *(f"reference={word}" for word in options.words)]
     wanted = read_filters(filters, store, _FILTERS)
     whole, broken = _readable(store)
@@ -61,7 +61,7 @@ def images(options: Parsed, places: Places) -> int:
 @verb("history", "IMAGE", "Show how an image was made.", _HISTORY, least=1, most=1)
 def history(options: Parsed, places: Places) -> int:
     """`pyunion history`: the newest step first. Raises Refusal."""
-    image = open_store(places).resolve(options.words[0])
+    image = ImageStore(places).resolve(options.words[0])
     human = options.on("human", default=True)
     rows = _steps(image, full=options.on("no-trunc"), human=human)
     if options.on("quiet"):

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from runtime.cli.images import open_store
 from runtime.cli.options import Option, Parsed, verb
 from runtime.cli.tables import FORMAT_DESCRIBED, print_described
 from runtime.container.describe import describe_container
@@ -10,7 +9,7 @@ from runtime.container.store import Store
 from runtime.errors import Refusal, UsageError
 from runtime.image.errors import ImageError, Missing
 from runtime.image.reference import parse_reference
-from runtime.image.store import Image
+from runtime.image.store import Image, ImageStore
 from runtime.places import Places
 
 _INSPECT = (
@@ -68,6 +67,6 @@ def _describe(places: Places, name: str, kind: str) -> dict[str, Any]:
         else:
             return describe_container(container)
     try:
-        return describe_image(open_store(places).resolve(name))
+        return describe_image(ImageStore(places).resolve(name))
     except Missing as error:
         raise error if kind else ImageError(f"no such container or image: {name}") from None

@@ -147,11 +147,16 @@ def _remove(store: Store, name: str, options: Parsed) -> None:
         kill.forbid_restart(container)
         kill.thaw(container) if container.exists() else None
         container.kill()
+    remove(store, container, with_volumes=options.on("volumes"))
+
+
+def remove(store: Store, container: Container, *, with_volumes: bool = False) -> None:
+    """Remove a container, and if asked its volumes without a name. Raises Refusal: it runs."""
     lock = store.take(container)
     config = container.config() if container.exists() else None
     container.remove()
     os.close(lock)
     if config is not None:
         emit(container, config, "destroy")
-    if config is not None and options.on("volumes"):
+    if config is not None and with_volumes:
         NamedVolumes(store.places).remove_nameless(container.id)

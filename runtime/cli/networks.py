@@ -1,10 +1,12 @@
 """The verbs `network` and `port`."""
 
+import errno
 import os
 import sys
 
+from runtime.cli.filters import PRUNE_FILTER, read_prune_filters
 from runtime.cli.flags.process import read_labels
-from runtime.cli.options import Group, Option, Parsed, verb
+from runtime.cli.options import FORCE, Group, Option, Parsed, confirm, verb
 from runtime.cli.run import each, open_store
 from runtime.cli.tables import FORMAT, FORMAT_DESCRIBED, QUIET, print_described, print_rows
 from runtime.container import control
@@ -41,6 +43,7 @@ _CONNECT = (
 )
 _SOME = "NETWORK [NETWORK...]"
 _BOTH = "NETWORK CONTAINER"
+_FIELDS = ("ID", "Name", "Driver", "Scope", "Internal", "IPv6", "Labels", "CreatedAt")
 
 
 @verb("network create", "NETWORK", "Make a network, and print its id.", _CREATE, least=1, most=1)
@@ -62,10 +65,10 @@ def _pairs(texts: list[str]) -> dict[str, str]:
 
 @verb("network ls", "", "List networks.", _LS, most=0)
 def _list(options: Parsed, places: Places) -> int:
-    store, networks = _open(places)
+    store, networks = _look(places)
     rows = [_row(one, options.on("no-trunc")) for one in networks.all()]
     for name, driver in (("host", "host"), ("none", "null")):
-        rows.append({**dict.fromkeys(rows[0], ""), "ID": "", "Name": name, "Driver": driver, "Scope": "local"})
+        rows.append({**dict.fromkeys(_FIELDS, ""), "Name": name, "Driver": driver, "Scope": "local"})
     for text in options.many("filter"):
         used = _used(store) if text.startswith("dangling=") else set()
         rows = [row for row in rows if _passes(row, text, used)]
@@ -74,7 +77,7 @@ def _list(options: Parsed, places: Places) -> int:
         print("".join(f"{row['ID']}\n" for row in rows if row["ID"]), end="")
         return 0
     columns = (("NETWORK ID", "ID"), ("NAME", "Name"), ("DRIVER", "Driver"), ("SCOPE", "Scope"))
-    print_rows(rows, columns, options.one("format"), ("Internal", "IPv6", "Labels", "CreatedAt"))
+    print_rows(rows, columns, options.one("format"), _FIELDS)
     return 0
 
 
@@ -114,7 +117,7 @@ def _passes(row: dict[str, str], text: str, used: set[str]) -> bool:
 
 @verb("network inspect", _SOME, "Show all about networks.", (FORMAT_DESCRIBED,), least=1)
 def _inspect(options: Parsed, places: Places) -> int:
-    _, networks = _open(places)
+    _, networks = _look(places)
     everyone = dict(members.everybody(networks.places))
     found, status = [], 0
     for name in options.words:
@@ -150,12 +153,14 @@ def _ends(member: members.Member, one: Network) -> list[members.Endpoint]:
     return [end for end in member.endpoints if end.network_id == one.id]
 
 
-@verb("network prune", "", "Remove all networks that no container is on.", (_FORCE,), most=0)
+@verb("network prune", "", "Remove all networks that no container is on.", (FORCE, PRUNE_FILTER), most=0)
 def _prune(options: Parsed, places: Places) -> int:
+    wanted = read_prune_filters(options.many("filter"))
+    confirm(options, "remove all networks that no container is on")
     store, networks = _open(places)
     used = _used(store)
     for one in networks.all():
-        if one.name not in used and one.name not in BUILT_IN:
+        if one.name not in {*used, *BUILT_IN} and wanted(one.labels, one.created_s):
             _remove_one(networks, one.name)
             print(one.name)
     return 0
@@ -231,6 +236,16 @@ def _open(places: Places) -> tuple[Store, Networks]:
     with networks.locked():
         leases.default_network(networks)
     return store, networks
+
+
+def _look(places: Places) -> tuple[Store, Networks]:
+    """The same for who changes nothing: where nothing can be written, that network may be missing."""
+    try:
+        return _open(places)
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES):
+            raise
+        return Store(places), Networks(places)
 
 
 network = Group(

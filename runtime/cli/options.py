@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from runtime.errors import UsageError
+from runtime.errors import Refusal, UsageError
 from runtime.places import Places
 
 
@@ -43,7 +43,12 @@ class Parsed:
 
 
 HELP = Option("help", "show this and exit")
-_SYNONYMS = {"list": "ls", "remove": "rm"}
+FORCE = Option("force", "don't ask", "f")
+"""For confirm()."""
+SYNONYMS = {"list": "ls", "remove": "rm"}
+"""Of verbs in groups."""
+_ALSO = {"dns-opt": "dns-option", "net": "network", "net-alias": "network-alias"}
+"""Older names of options, which scripts still have."""
 _TRUE = ("true", "1", "t", "T", "TRUE", "True")
 _FALSE = ("false", "0", "f", "F", "FALSE", "False")
 
@@ -74,7 +79,7 @@ def _is_option(word: str) -> bool:
 
 def _long(word: str, names: dict[str, Option], rest: list[str], given: dict[str, list[str]]) -> None:
     name, equals, value = word[2:].partition("=")
-    option = names.get(name)
+    option = names.get(name) or names.get(_ALSO.get(name, ""))
     if option is None:
         raise UsageError(f"unknown flag: --{name}")
     if not option.value:
@@ -156,6 +161,15 @@ class Verb(NamedTuple):
         return "\n       ".join(f"{start} {words}".rstrip() for words in self.words.split("\n"))
 
 
+def confirm(options: Parsed, what: str) -> None:
+    """Ask who sits at a terminal before `what`, unless there is --force. Raises Refusal: the answer isn't yes."""
+    if options.on("force") or not sys.stdin.isatty():
+        return
+    print(f"This will {what}. Go on? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise Refusal("nothing was done", status=1)
+
+
 def verb(
     name: str,
     words: str,
@@ -181,7 +195,7 @@ class Group(NamedTuple):
         """Do one of them, or list them; the exit status. Raises Refusal."""
         verbs = {one.name.removeprefix(f"{self.name} "): one for one in self.verbs}
         word, *rest = arguments or ["--help"]
-        word = _SYNONYMS.get(word, word)
+        word = SYNONYMS.get(word, word)
         if word in verbs:
             return verbs[word](rest, places)
         if word != "--help":

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from runtime.cli.image_filters import read_filters
 from runtime.cli.images import complete, open_store
-from runtime.cli.options import Option, Parsed, verb
+from runtime.cli.options import FORCE, Option, Parsed, confirm, verb
 from runtime.cli.tables import size_text
 from runtime.container.store import Store
 from runtime.errors import Refusal
@@ -15,10 +15,10 @@ from runtime.image.store import Image, ImageStore
 from runtime.places import Places
 
 _RMI = (Option("force", "remove all names of an image; don't complain if there is none", "f"),)
-_PRUNE = (
+PRUNE = (
     Option("all", "images that no container uses, too", "a"),
     Option("filter", "of the images: label=, label!= or until=", "", "KEY=VALUE"),
-    Option("force", "accepted for Docker's sake: nothing is asked", "f"),
+    FORCE,
 )
 
 
@@ -49,11 +49,16 @@ def rmi(options: Parsed, places: Places) -> int:
     return status
 
 
-@verb("prune", "", "Remove what no image and no container needs.", _PRUNE, most=0)
+@verb("prune", "", "Remove what no image and no container needs.", PRUNE, most=0)
 def prune(options: Parsed, places: Places) -> int:
     """`pyunion prune`: what killed processes left, images without a name, what builds remember, what no image has."""
-    from runtime.build.workspace import sweep
+    confirm(options, f"remove all images {'that no container uses' if options.on('all') else 'without a name'}")
+    print(f"Total reclaimed space: {size_text(prune_images(options, places))}")
+    return 0
 
+
+def prune_images(options: Parsed, places: Places) -> int:
+    """Do it: the bytes freed. Raises Refusal."""
     store = open_store(places)
     users = _users(places)
     wanted = read_filters(options.many("filter"), store, ("label", "until"))
@@ -61,12 +66,18 @@ def prune(options: Parsed, places: Places) -> int:
         if (not image.names or options.on("all")) and _is_idle(image, users) and wanted(image, None):
             store.remove(image)
             print(f"Deleted: {_identity(image)}")
+    return prune_cache(places)
+
+
+def prune_cache(places: Places) -> int:
+    """Remove what builds remember, and what no image and no container needs: the bytes freed. Raises Refusal."""
+    from runtime.build.workspace import sweep
+
     sweep(places)
-    freed = store.collect({layer for user in users for layer in user.layers}, clear_cache=True)
+    freed = open_store(places).collect({layer for user in _users(places) for layer in user.layers}, clear_cache=True)
     if freed is None:
         raise Refusal("images are being added just now: try again when that is done", status=1)
-    print(f"Total reclaimed space: {size_text(freed)}")
-    return 0
+    return freed
 
 
 def _remove(store: ImageStore, users: list[_User], text: str, *, force: bool) -> None:

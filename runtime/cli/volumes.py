@@ -1,7 +1,8 @@
 """The verb `volume`: volumes with a name."""
 
+from runtime.cli.filters import PRUNE_FILTER, read_prune_filters
 from runtime.cli.flags.process import read_labels
-from runtime.cli.options import Group, Option, Parsed, verb
+from runtime.cli.options import FORCE, Group, Option, Parsed, confirm, verb
 from runtime.cli.run import each, open_store
 from runtime.cli.tables import FORMAT, FORMAT_DESCRIBED, print_described, print_rows
 from runtime.container.named_volumes import NamedVolumes
@@ -15,13 +16,14 @@ _CREATE = (
     Option("label", "note something about the volume", "", "KEY[=VALUE]"),
     Option("name", "its name", "", "NAME"),
 )
-_PRUNE = (_FORCE, Option("all", "those with a name, too", "a"))
+_PRUNE = (FORCE, Option("all", "those with a name, too", "a"), PRUNE_FILTER)
 _SOME = "VOLUME [VOLUME...]"
 
 
 @verb("volume create", "[NAME]", "Make a volume, and print its name.", _CREATE, most=1)
 def _create(options: Parsed, places: Places) -> int:
-    _, volumes = _open(places)
+    store, volumes = _open(places)
+    store.prepare()
     name = (options.words or [options.one("name")])[0]
     print(volumes.create(name, read_labels(options.many("label"))))
     return 0
@@ -53,10 +55,12 @@ def _remove(options: Parsed, places: Places) -> int:
 
 @verb("volume prune", "", "Remove all volumes without a name that no container has.", _PRUNE, most=0)
 def _prune(options: Parsed, places: Places) -> int:
+    wanted = read_prune_filters(options.many("filter"))
+    confirm(options, f"remove all volumes {'' if options.on('all') else 'without a name '}that no container has")
     store, volumes = _open(places)
-    used = _users(store)
+    used = users_of_volumes(store)
     for name in volumes.names():
-        if name not in used and (options.on("all") or len(name) == 64):
+        if name not in used and (options.on("all") or len(name) == 64) and wanted(*volumes.labels_and_birth(name)):
             volumes.remove(name)
             print(name)
     return 0
@@ -66,12 +70,10 @@ volume = Group("volume", "Volumes, which outlive containers.", (_create, _list, 
 
 
 def _open(places: Places) -> tuple[Store, NamedVolumes]:
-    store = open_store(places)
-    store.prepare()
-    return store, NamedVolumes(places)
+    return open_store(places), NamedVolumes(places)
 
 
-def _users(store: Store) -> dict[str, str]:
+def users_of_volumes(store: Store) -> dict[str, str]:
     """Volumes that containers have, and one container of each."""
     found: dict[str, str] = {}
     for container in store.all():
@@ -81,7 +83,7 @@ def _users(store: Store) -> dict[str, str]:
 
 
 def _remove_one(store: Store, volumes: NamedVolumes, name: str) -> None:
-    user = _users(store).get(name)
+    user = users_of_volumes(store).get(name)
     if user is not None:
         raise Refusal(f"volume {name} is in use by container {user}", status=1)
     volumes.remove(name)

@@ -44,7 +44,7 @@ class NamedVolumes:
         if volume.source.startswith("/"):
             return volume
         name = self.create(volume.source, {}, "" if volume.source else container)
-        return volume._replace(source=f"{self._directory}/{name}/_data", name=name)
+        return volume._replace(source=self.path(name), name=name)
 
     def names(self) -> list[str]:
         """All, in order."""
@@ -63,11 +63,20 @@ class NamedVolumes:
             "CreatedAt": created,
             "Driver": "local",
             "Labels": about.get("labels", {}),
-            "Mountpoint": f"{place}/_data",
+            "Mountpoint": self.path(name),
             "Name": name,
             "Options": {},
             "Scope": "local",
         }
+
+    def path(self, name: str) -> str:
+        """What containers see of it, as a directory of this machine."""
+        return f"{self._directory}/{name}/_data"
+
+    def labels_and_birth(self, name: str) -> tuple[dict[str, str], float]:
+        """Labels of a volume, and the second when it was made."""
+        about = self._about(name)
+        return about.get("labels", {}), about.get("created_s", 0.0)
 
     def remove_nameless(self, container: str) -> None:
         """Remove those that were made for a container without a name."""

@@ -31,6 +31,13 @@ def test_values_follow_or_stick(words: list[str], env: list[str]) -> None:
     assert parse(words, TABLE).many("env") == env
 
 
+def test_older_names_of_options_are_known_where_the_newer_ones_are() -> None:
+    table = (Option("dns-option", "an option for the resolver", "", "OPTION"),)
+    assert parse(["--dns-opt", "ndots:1", "--dns-option=rotate"], table).many("dns-option") == ["ndots:1", "rotate"]
+    with pytest.raises(UsageError, match=r"unknown flag: --net$"):
+        parse(["--net=host"], table)
+
+
 @pytest.mark.parametrize(
     ("words", "on"),
     [(["-it"], True), (["-ti"], True), (["--tty"], True), (["--tty=false"], False), (["-t=0"], False), ([], False)],

@@ -93,6 +93,10 @@ class ImageStore:
         """
         return self._layers.unpack(self._blobs.open, descriptor, diff_id)
 
+    def layer_path(self, diff_id: Digest) -> str:
+        """Where a layer is, or would be, unpacked."""
+        return self._layers.path(diff_id)
+
     def layers_of(self, image: Image) -> list[str]:
         """The directories of an image's layers, uppermost first, unpacked if they aren't yet."""
         return self.stack_of(list(zip(image.manifest().layers, image.config().diff_ids, strict=True)))
@@ -130,7 +134,11 @@ class ImageStore:
         """Every image, those with names first, by name."""
         names: dict[Digest, list[str]] = {}
         descriptors: dict[Digest, Descriptor] = {}
-        for entry in layout.read_index(self.directory).manifests:
+        try:
+            entries = layout.read_index(self.directory).manifests
+        except FileNotFoundError:  # nobody has prepared it
+            return []
+        for entry in entries:
             if entry.is_manifest:
                 descriptors.setdefault(entry.digest, entry)
                 name = layout.name_of(entry.raw)
