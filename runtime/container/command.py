@@ -12,9 +12,9 @@ from typing import NamedTuple, NoReturn
 from runtime.container import confine, signals
 from runtime.container.confine import Confinement
 from runtime.container.execute import execute
-from runtime.container.progress import send_failure
+from runtime.container.progress import failure_of, send_failure
 from runtime.container.users import User
-from runtime.errors import FAILURE, NOT_EXECUTABLE, NOT_FOUND, Refusal, describe
+from runtime.errors import FAILURE, NOT_EXECUTABLE, NOT_FOUND, Refusal
 from unionfs.linux.descriptors import close_all_but, open_null
 
 
@@ -42,12 +42,8 @@ def run(command: Command, stdio: tuple[int, int, int], errors: int) -> NoReturn:
         confine.apply(command.confined, command.user)
         os.umask(command.umask)
         _execute(path, command)
-    except Refusal as error:
-        send_failure(errors, error.status, str(error))
-    except OSError as error:
-        send_failure(errors, FAILURE, describe(error))
-    except Exception as error:  # a bug; a traceback would look for our source among the container's files
-        send_failure(errors, FAILURE, f"{type(error).__name__}: {error}")
+    except Exception as error:
+        send_failure(errors, *failure_of(error))
     os._exit(FAILURE)
 
 

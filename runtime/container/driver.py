@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from runtime.container import signals
 from runtime.container.config import Config, Maps
-from runtime.container.progress import send_failure
+from runtime.container.progress import failure_of, send_failure
 from runtime.container.record import Container, bury
 from runtime.container.store import skeleton
 from runtime.container.trace import kept, mark
-from runtime.errors import FAILURE, describe
+from runtime.errors import FAILURE
 from unionfs.fuse.kernel import open_device
 from unionfs.linux import process
 from unionfs.linux.descriptors import close_all_but
@@ -164,12 +164,7 @@ def _report(job: DriverJob, error: Exception) -> None:
     """Tell the monitor, unless it is gone: then nobody is left to be told."""
     from unionfs.core.errors import UnionError
 
-    if isinstance(error, UnionError):
-        text = str(error)
-    elif isinstance(error, OSError):
-        text = describe(error)
-    else:
-        text = f"{type(error).__name__}: {error}"
+    text = str(error) if isinstance(error, UnionError) else failure_of(error).message
     try:
         send_failure(job.progress, FAILURE, f"root filesystem: {text}")
     except BrokenPipeError:

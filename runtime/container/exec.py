@@ -23,10 +23,11 @@ from runtime.container.config import Config, Maps
 from runtime.container.confine import Confinement
 from runtime.container.hub import Client, Hub
 from runtime.container.init import environment, switch_import_off
+from runtime.container.progress import failure_of, send_failure
 from runtime.container.record import Container
 from runtime.container.relay import Loop
 from runtime.container.session import Session, result
-from runtime.errors import FAILURE, SIGNALLED, Refusal, describe
+from runtime.errors import FAILURE, SIGNALLED, Refusal
 from unionfs.linux import process
 from unionfs.linux.descriptors import close_all_but, point_at_null
 
@@ -137,8 +138,8 @@ class _Guard:
             while self._status is None:
                 self._loop.turn()
         except (Refusal, OSError) as error:
-            text = str(error) if isinstance(error, Refusal) else describe(error)
-            self._failure, self._status = f"{FAILURE} {text}".encode(errors="backslashreplace"), FAILURE
+            text = f"{FAILURE} {failure_of(error).message}"
+            self._failure, self._status = text.encode(errors="backslashreplace"), FAILURE
         self._hub.end()
         if self._failure:
             self._client.send(control.FAILED, self._failure.rstrip())
@@ -243,12 +244,10 @@ def _enter(job: _Job, confined: Confinement, stdio: tuple[int, int, int], channe
         if job.config.maps is None:
             rlimits.apply(job.config)
         confine.drop(confined)
-    except Refusal as error:
-        _give_up(errors, error.status, str(error))
-    except OSError as error:
-        _give_up(errors, FAILURE, describe(error))
     except Exception as error:
-        _give_up(errors, FAILURE, f"{type(error).__name__}: {error}")
+        failure = failure_of(error)
+        send_failure(errors, *failure)
+        os._exit(failure.status)
     become(command, stdio, errors)
 
 
@@ -269,8 +268,3 @@ def _command(job: _Job, confined: Confinement, channel: int) -> Command:
         slave = terminal.slave
     variables = environment(config._replace(env=[*config.env, *asked.env], tty=asked.tty), user)
     return Command(asked.args, variables, asked.workdir or config.workdir, user, slave, confined, config.umask)
-
-
-def _give_up(errors: int, status: int, message: str) -> NoReturn:
-    os.write(errors, f"{status} {message}"[:_PIPE_BYTES].encode(errors="backslashreplace"))
-    os._exit(status)

@@ -17,7 +17,7 @@ from runtime.container.command import Command, run
 from runtime.container.config import Config, Maps
 from runtime.container.inroot import open_target
 from runtime.container.trace import kept, mark
-from runtime.errors import FAILURE, SIGNALLED, Refusal, describe
+from runtime.errors import SIGNALLED, Refusal
 from unionfs.fuse.kernel import detached_mount
 from unionfs.linux import mounts, process
 from unionfs.linux.descriptors import close_all_but, point_at_null
@@ -68,18 +68,11 @@ def main(job: Job) -> NoReturn:
     """Be pid 1. Precondition: all signals are blocked, and the parent has unshared the pid namespace."""
     try:
         pid = _start(job)
-    except Refusal as error:
-        _give_up(job, error.status, str(error))
-    except OSError as error:
-        _give_up(job, FAILURE, describe(error))
-    except Exception as error:  # a bug; a traceback would look for our source among the container's files
-        _give_up(job, FAILURE, f"{type(error).__name__}: {error}")
+    except Exception as error:
+        failure = progress.failure_of(error)
+        progress.send_failure(job.progress, *failure)
+        os._exit(failure.status)
     os._exit(_wait_for(pid))
-
-
-def _give_up(job: Job, status: int, message: str) -> NoReturn:
-    progress.send_failure(job.progress, status, message)
-    os._exit(status)
 
 
 def _start(job: Job) -> int:

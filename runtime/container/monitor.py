@@ -27,11 +27,11 @@ from runtime.container.driver import Serving, discard
 from runtime.container.events import emit
 from runtime.container.hub import Client, Hub
 from runtime.container.life import Life
-from runtime.container.progress import Failure
+from runtime.container.progress import Failure, failure_of
 from runtime.container.record import Container, bury, finish
 from runtime.container.relay import Loop
 from runtime.container.trace import mark
-from runtime.errors import FAILURE, SIGNALLED, Refusal, describe
+from runtime.errors import FAILURE, SIGNALLED
 
 if TYPE_CHECKING:
     from runtime.container.logfile import Log
@@ -121,12 +121,9 @@ class _Monitor:
         serving, self._serving = self._serving, None
         try:
             return *self._life.run(serving, self._caller.size, self._on_start), self._life.started
-        except Refusal as error:
-            return error.status, Failure(error.status, str(error)), False
-        except OSError as error:
-            return FAILURE, Failure(FAILURE, describe(error)), False
         except Exception as error:
-            return FAILURE, Failure(FAILURE, f"{type(error).__name__}: {error}"), False
+            failure = failure_of(error)
+            return failure.status, failure, False
         finally:
             self._out_of_memory = self._life.out_of_memory
 

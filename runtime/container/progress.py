@@ -8,7 +8,7 @@ import os
 import select
 from typing import NamedTuple
 
-from runtime.errors import FAILURE, one_line
+from runtime.errors import FAILURE, Refusal, describe, one_line
 
 _MOST_BYTES = 4096  # PIPE_BUF
 _STARTED = b"started\n"
@@ -20,6 +20,16 @@ class Failure(NamedTuple):
 
     status: int
     message: str
+
+
+def failure_of(error: Exception) -> Failure:
+    """What to say of an exception. A bug is said in one line: a traceback would look for our source among a container's
+    files."""
+    if isinstance(error, Refusal):
+        return Failure(error.status, str(error))
+    if isinstance(error, OSError):
+        return Failure(FAILURE, describe(error))
+    return Failure(FAILURE, f"{type(error).__name__}: {error}")
 
 
 def send_started(fd: int) -> None:
