@@ -7,7 +7,6 @@ Ranges come from what /etc/subuid and /etc/subgid give to `containers`, or else 
 
 import os
 from collections.abc import Iterator
-from itertools import pairwise
 
 from runtime.container.config import Maps
 from runtime.container.record import Container
@@ -28,13 +27,13 @@ def parse_maps(uids: list[str], gids: list[str]) -> Maps:
 
 
 def _rows(option: str, texts: list[str]) -> list[Row]:
+    from unionfs.core.ids import overlap  # this module is on every container's way, this function on few's
+
     rows = [_row(option, row) for text in texts for row in text.split(",")]
     if not any(first == 0 for first, _, _ in rows):
         raise UsageError(f"--{option}: the container needs an id 0, as in 0:100000:65536")
-    for side in (0, 1):
-        spans = sorted((row[side], row[side] + row[2]) for row in rows)
-        if any(end > start for (_, end), (start, _) in pairwise(spans)):
-            raise UsageError(f"--{option}: two of its ranges overlap")
+    if overlap(tuple(rows)):
+        raise UsageError(f"--{option}: two of its ranges overlap")
     if len(rows) > _MOST_ROWS:
         raise UsageError(f"--{option}: the kernel takes at most {_MOST_ROWS} ranges")
     return rows
@@ -54,10 +53,12 @@ def _row(option: str, text: str) -> Row:
 
 def reserve(store: Store, container: Container) -> Maps:
     """Ids for a new container that none of this store has, as long as it exists. Raises Refusal."""
+    from runtime.container.subids import FILES
+
     directory = f"{container.places.root}/ids"
     with store.exclusive():
         os.makedirs(directory, mode=0o700, exist_ok=True)
-        pieces = list(zip(_pieces("/etc/subuid"), _pieces("/etc/subgid"), strict=False))
+        pieces = list(zip(*map(_pieces, FILES), strict=False))
         for uid, gid in pieces:
             if _take(f"{directory}/{uid}", container):
                 return Maps([(0, uid, _PIECE)], [(0, gid, _PIECE)])
@@ -77,12 +78,10 @@ def _take(place: str, container: Container) -> bool:
 
 def _pieces(path: str) -> Iterator[int]:
     """The first ids of all pieces that a file like subuid(5) has for us."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            rows = [line.strip().split(":") for line in file]
-    except OSError:
-        return
-    owner = next((owner for owner in _OWNERS if any(row[0] == owner for row in rows)), "")
-    for row in rows:
-        if row[0] == owner and len(row) == 3 and row[1].isdigit() and row[2].isdigit():
-            yield from range(int(row[1]), int(row[1]) + int(row[2]) - _PIECE + 1, _PIECE)
+    from runtime.container.subids import ranges
+
+    found = list(ranges(path))
+    owner = next((owner for owner in _OWNERS if any(one.owner == owner for one in found)), "")
+    for one in found:
+        if one.owner == owner:
+            yield from range(one.first, one.first + one.size - _PIECE + 1, _PIECE)

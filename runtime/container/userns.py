@@ -8,6 +8,7 @@ commands that come later join it. Owners of files are in xattrs, as an ordinary 
 import os
 from contextlib import suppress
 
+from runtime.container import subids
 from runtime.container.config import Maps
 from runtime.errors import Refusal
 from unionfs.linux import process
@@ -26,7 +27,7 @@ def maps() -> Maps:
     import shutil
 
     own_uid, own_gid = (0, os.geteuid(), 1), (0, os.getegid(), 1)
-    uids, gids = _range("/etc/subuid"), _range("/etc/subgid")
+    uids, gids = map(_range, subids.FILES)
     if uids is None or gids is None or not all(map(shutil.which, _PROGRAMS)):
         return Maps([own_uid], [own_gid])
     return Maps([own_uid, uids], [own_gid, gids])
@@ -103,14 +104,9 @@ def _range(path: str) -> tuple[int, int, int] | None:
     names = {str(os.geteuid())}
     with suppress(KeyError):
         names.add(pwd.getpwuid(os.geteuid()).pw_name)
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            rows = [line.strip().split(":") for line in file]
-    except OSError:
-        return None
-    for row in rows:
-        if len(row) == 3 and row[0] in names and row[1].isdigit() and row[2].isdigit() and int(row[2]):
-            return 1, int(row[1]), min(int(row[2]), _MOST_IDS)
+    for one in subids.ranges(path):
+        if one.owner in names and one.size:
+            return 1, one.first, min(one.size, _MOST_IDS)
     return None
 
 

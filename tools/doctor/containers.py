@@ -4,7 +4,7 @@ import os
 import pwd
 from collections.abc import Iterator
 
-from runtime.container import capabilities
+from runtime.container import capabilities, subids
 from runtime.container.cgroups import hierarchies
 from runtime.network import dropping, programs
 from runtime.rights import WAY_OUT, is_root_of_a_namespace
@@ -83,8 +83,8 @@ def _ids() -> Iterator[Finding]:
             yield less(program, "not installed: containers have a single id", "install it: apt-get install uidmap")
         else:
             yield ok(program, path)
-    for file in ("/etc/subuid", "/etc/subgid"):
-        count = _ids_of(file, name)
+    for file in subids.FILES:
+        count = sum(one.size for one in subids.ranges(file) if one.owner in (name, str(os.geteuid())))
         if count:
             yield ok(file, f"{count} ids for {name}")
         else:
@@ -97,13 +97,6 @@ def _user_name() -> str:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
         return str(os.geteuid())
-
-
-def _ids_of(file: str, name: str) -> int:
-    """How many ids a file of subordinate ids gives to a user. subuid(5): NAME-OR-ID:FIRST:COUNT."""
-    rows = [line.split(":") for line in _read(file).splitlines()]
-    owners = (name, str(os.geteuid()))
-    return sum(int(row[2]) for row in rows if len(row) == 3 and row[0] in owners and row[2].isdigit())
 
 
 def _cgroups() -> Finding:
