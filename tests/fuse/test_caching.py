@@ -174,3 +174,33 @@ def test_writes_through_a_mapping_reach_the_upper(make_union: MakeUnion) -> None
         assert (union.upper / "file").read_bytes()[9_999:10_004] == b"\0new\0"
     assert (union.top / "file").read_bytes()[10_000:10_003] == b"new"
     assert (union.lower / "file").read_bytes() == bytes(20_000)
+
+
+def test_the_times_of_a_file_written_through_a_mapping_move(make_union: MakeUnion) -> None:
+    union = make_union(lambda lower: (lower / "file").write_bytes(bytes(20_000)))
+    path = union.top / "file"
+    with open(path, "r+b") as file:
+        mapped = mmap.mmap(file.fileno(), 0)
+        os.utime(path, (1, 1))
+        assert os.fstat(file.fileno()).st_mtime == path.stat().st_mtime == 1
+        mapped[0:3] = b"new"
+        mapped.flush()
+        assert os.fstat(file.fileno()).st_mtime == path.stat().st_mtime > 1
+    os.utime(path, (1, 1))
+    assert path.stat().st_mtime == 1
+    mapped[10_000:10_003] = b"new"  # the file is closed, the mapping isn't
+    mapped.flush()
+    assert path.stat().st_mtime > 1
+    mapped.close()
+
+
+def test_the_space_of_a_file_made_and_filled_through_a_mapping_is_seen(make_union: MakeUnion) -> None:
+    union = make_union()
+    with open(union.top / "file", "x+b") as file:
+        file.truncate(1 << 20)
+        with mmap.mmap(file.fileno(), 0) as mapped:
+            assert os.fstat(file.fileno()).st_blocks == 0
+            mapped[:] = b"x" * (1 << 20)
+            mapped.flush()
+            os.fsync(file.fileno())  # some filesystems find room late
+            assert os.fstat(file.fileno()).st_blocks >= 2048

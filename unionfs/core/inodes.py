@@ -33,6 +33,7 @@ class Node:
     __slots__ = ("ino", "lookups", "opens", "real")
 
     is_dir: bool = False
+    changes_unheard: bool = False
 
     def __init__(self, ino: int, real: RealId) -> None:
         self.ino = ino
@@ -136,6 +137,7 @@ class File(Node):
     """Anything that isn't a directory."""
 
     __slots__ = (
+        "changes_unheard",
         "copying",
         "data",
         "fd",
@@ -174,6 +176,8 @@ class File(Node):
         self.handles: tuple[Handle, ...] = ()
         """Open handles, so that copy-up can turn them to the new file."""
         self.copying: CopyUp | None = None
+        self.changes_unheard = False
+        """Set by a carrier whose client may write it and not say so: the client isn't to keep its attributes."""
         self.was_opened = False
         """Set by a carrier whose client keeps content: it was opened in its lower layer before, and the client may ask
         for none of it again."""

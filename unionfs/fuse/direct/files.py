@@ -72,7 +72,10 @@ def _made(mount: Mount, fh: int, found: tuple[Node, StatLike]) -> Answer:
 
 def _opened(mount: Mount, fh: int, nodeid: int) -> bytes:
     handle = mount.union.handles[fh]
+    was_unheard = handle.node.changes_unheard
     how = mount.passthrough.open(nodeid, handle)
+    if handle.node.changes_unheard and not was_unheard:
+        mount.union.changed.append(handle.node)
     if not handle.is_upper:
         mount.preload.opened(nodeid, handle)
     return protocol.OPEN_OUT.pack(fh, how.flags, how.backing_id)

@@ -9,6 +9,8 @@ here, or all are passed through to one backing file; an open that breaks this fa
   all have closed it.
 - The kernel opens the path of a backing file anew for each opener, with the opener's flags and our credentials:
   a file of a lower is registered only if its mount is read-only, as the clones are through which we see layers.
+- What is written through a mapping of a backing file moves its times, and may take space, without our hearing of it,
+  after it was closed, too: the kernel keeps no attributes of a file that was ever open so that it could be mapped so.
 - A backing id belongs to the file it was made for. It ends with the last who has that open, and is never given out
   once the node's data is elsewhere.
 """
@@ -75,6 +77,8 @@ class Passthrough:
             raise StaleError(errno.ESTALE, os.strerror(errno.ESTALE))
         use.opens += 1
         if use.backing_id:
+            if handle.flags & os.O_ACCMODE == os.O_RDWR:
+                handle.node.changes_unheard = True
             return Opened(Fopen.PASSTHROUGH | Fopen.NOFLUSH, use.backing_id)
         # what was written past the page cache isn't in it; lower files don't change
         stale = fresh and self._enabled and handle.is_upper

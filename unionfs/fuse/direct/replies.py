@@ -11,6 +11,7 @@ _SECOND_NS = 10**9
 _TYPE_SHIFT = 12
 _BASIC_STATS = 0x7FF  # STATX_BASIC_STATS, include/uapi/linux/stat.h
 _BTIME = 0x800
+_ATTR_OUT_NOW = protocol.ATTR_OUT.pack(0, 0)
 _DIRENTPLUS_BYTES = protocol.ENTRY_OUT.size + protocol.ATTR.size + protocol.DIRENT.size
 
 
@@ -23,25 +24,26 @@ class Replies:
         seconds, nanoseconds = self._valid
         self._attr_out = protocol.ATTR_OUT.pack(*self._valid)
         self._valid_twice = 0, seconds, seconds, nanoseconds, nanoseconds
+        self._name_valid = 0, seconds, 0, nanoseconds, 0
         self.absent = protocol.ENTRY_OUT.pack(protocol.NO_NODE, *self._valid_twice) + bytes(protocol.ATTR.size)
         """That there is no such name."""
 
     def entry(self, nodeid: int, node: Node, st: StatLike) -> bytes:
         """entry_out: a name that the kernel will forget one day."""
-        return protocol.ENTRY_OUT.pack(nodeid, *self._valid_twice) + _attr(node, st)
+        valid = self._name_valid if node.changes_unheard else self._valid_twice
+        return protocol.ENTRY_OUT.pack(nodeid, *valid) + _attr(node, st)
 
     def attr(self, node: Node, st: StatLike) -> bytes:
         """attr_out."""
-        return self._attr_out + _attr(node, st)
+        return (_ATTR_OUT_NOW if node.changes_unheard else self._attr_out) + _attr(node, st)
 
     def direntplus(self, nodeid: int, node: Node, st: StatLike, offset: int, name: bytes) -> bytes:
         """One entry of READDIRPLUS; nodeid 0 says that the kernel takes no reference."""
-        head = protocol.ENTRY_OUT.pack(nodeid, *self._valid_twice)
-        return head + _attr(node, st) + dirent(node, st, offset, name)
+        return self.entry(nodeid, node, st) + dirent(node, st, offset, name)
 
     def statx(self, node: Node, st: StatLike, birth_ns: int | None) -> bytes:
         """statx_out; without time of birth where the layer has none."""
-        seconds, nanoseconds = self._valid
+        seconds, nanoseconds = (0, 0) if node.changes_unheard else self._valid
         times: Iterator[int] = (
             part
             for value in (st.st_atime_ns, birth_ns or 0, st.st_ctime_ns, st.st_mtime_ns)
