@@ -7,13 +7,14 @@ from importlib.metadata import version as version_of
 from typing import Any
 
 from runtime.cli.options import Parsed, verb
-from runtime.cli.tables import FORMAT_DESCRIBED, print_described, size_text
+from runtime.cli.tables import FORMAT_DESCRIBED, print_described
 from runtime.container.cgroups import hierarchies
 from runtime.container.describe import status_of
 from runtime.container.store import Store
 from runtime.image.platform import this_machine
 from runtime.image.store import ImageStore
 from runtime.places import Places
+from runtime.sizes import size_text
 
 _INFO = (
     ("Containers", "Containers"), (" Running", "ContainersRunning"), (" Paused", "ContainersPaused"),

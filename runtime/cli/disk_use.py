@@ -6,7 +6,7 @@ from typing import Any
 
 from runtime.cli.listing import written
 from runtime.cli.options import Parsed, verb
-from runtime.cli.tables import FORMAT, print_rows, size_text
+from runtime.cli.tables import FORMAT, print_rows
 from runtime.cli.volumes import users_of_volumes
 from runtime.container.describe import status_of
 from runtime.container.named_volumes import NamedVolumes
@@ -15,6 +15,7 @@ from runtime.image.digest import Digest
 from runtime.image.errors import ImageError, Missing
 from runtime.image.store import Image, ImageStore
 from runtime.places import Places
+from runtime.sizes import size_text
 
 _COLUMNS = (
     ("TYPE", "Type"), ("TOTAL", "TotalCount"), ("ACTIVE", "Active"), ("SIZE", "Size"), ("RECLAIMABLE", "Reclaimable"),

@@ -26,6 +26,15 @@ def has_label(labels: Mapping[str, str], text: str) -> bool:
     return key in labels and (not equals or labels[key] == value)
 
 
+def matches(filters: Sequence[tuple[str, str]], is_so: Callable[[str, str], bool]) -> bool:
+    """Whether something is what every key asks for: values of one key are alternatives, but it must have all labels."""
+    for key in {key for key, _ in filters}:
+        results = [is_so(key, value) for name, value in filters if name == key]
+        if not (all(results) if key == "label" else any(results)):
+            return False
+    return True
+
+
 def read_prune_filters(texts: Sequence[str]) -> Callable[[Mapping[str, str], float], bool]:
     """Whether something with these labels, made at that second, may be removed. Raises UsageError."""
     found = read_filters(texts, ("label", "label!", "until"))

@@ -4,13 +4,14 @@ import datetime
 import sys
 from typing import Any
 
-from runtime.cli.image_filters import created_s, read_filters
+from runtime.cli.image_filters import created_s, read_image_filters
 from runtime.cli.options import Option, Parsed, verb
-from runtime.cli.tables import FORMAT, QUIET, ago, print_rows, size_text
+from runtime.cli.tables import FORMAT, QUIET, ago, print_rows
 from runtime.image.errors import Corrupt, ImageError
 from runtime.image.reference import Reference, parse_reference
 from runtime.image.store import Image, ImageStore
 from runtime.places import Places
+from runtime.sizes import size_text
 
 _IMAGES = (
     Option("all", "accepted for Docker's sake: there are no hidden images", "a"),
@@ -26,7 +27,7 @@ _HISTORY = (
     Option("no-trunc", "don't shorten ids and commands"),
     QUIET,
 )
-_FILTERS = ("before", "dangling", "label", "reference", "since", "until")
+_FILTERS = ("before", "dangling", "label", "label!", "reference", "since", "until")
 _IMAGE_FIELDS = ("Repository", "Tag", "Digest", "ID", "CreatedSince", "CreatedAt", "Size")
 _HISTORY_FIELDS = ("ID", "CreatedSince", "CreatedAt", "CreatedBy", "Size", "Comment")
 _COMMAND_WIDTH = 45
@@ -38,7 +39,7 @@ def images(options: Parsed, places: Places) -> int:
     """`pyunion images`: 1 if one of them can't be read. Raises Refusal."""
     store = ImageStore(places)
     filters = [*options.many("filter"), *(f"reference={word}" for word in options.words)]
-    wanted = read_filters(filters, store, _FILTERS)
+    wanted = read_image_filters(filters, store, _FILTERS)
     whole, broken = _readable(store)
     rows = [
         _row(image, name, options.on("no-trunc"))

@@ -1,17 +1,20 @@
 """The verb `ps`."""
 
 import os
+import time
+from functools import partial
 from typing import Any
 
-from runtime.cli.filters import has_label, read_filters
+from runtime.cli.filters import has_label, matches, read_filters
 from runtime.cli.flags.process import number
 from runtime.cli.options import Option, Parsed, verb
-from runtime.cli.tables import FORMAT, QUIET, print_rows, size_text, span_text
+from runtime.cli.tables import FORMAT, QUIET, print_rows, span_text
 from runtime.container.config import Config
 from runtime.container.describe import status_of
 from runtime.container.record import SHORT_ID, Container
 from runtime.container.store import Store
 from runtime.places import Places
+from runtime.sizes import size_text
 
 _PS = (
     Option("all", "those that don't run, too", "a"),
@@ -53,7 +56,7 @@ def ps(options: Parsed, places: Places) -> int:
             about = container.config(), container.state(), status_of(container, container.state())
         except FileNotFoundError:  # removed meanwhile
             continue
-        if (everyone or about[2] in ("running", "paused", "restarting")) and _matches(about, filters):
+        if (everyone or about[2] in ("running", "paused", "restarting")) and matches(filters, partial(_is, *about)):
             rows.append(_row(container, *about, full=full, sized=sized))
     rows = rows[:count] if count > 0 else rows
     if options.on("quiet"):
@@ -102,8 +105,6 @@ def _status(state: dict[str, Any], status: str) -> str:
 
 
 def _moment(seconds: float) -> str:
-    import time
-
     return time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(seconds))
 
 
@@ -117,23 +118,12 @@ def _ports(container: Container) -> str:
 
 def written(upper: str) -> int:
     """Bytes that the files of an upper layer take."""
-    import os
-
     total = 0
     for folder, _, names in os.walk(upper):
         for name in names:
             status = os.lstat(f"{folder}/{name}")
             total += status.st_blocks * 512
     return total
-
-
-def _matches(about: tuple[Config, dict[str, Any], str], filters: list[tuple[str, str]]) -> bool:
-    """Whether it is what every key asks for; values of the same key are alternatives, but for labels."""
-    for key in {key for key, _ in filters}:
-        results = [_is(*about, key, value) for name, value in filters if name == key]
-        if not (all(results) if key == "label" else any(results)):
-            return False
-    return True
 
 
 def _is(config: Config, state: dict[str, Any], status: str, key: str, value: str) -> bool:

@@ -5,9 +5,10 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
-from runtime.cli.filters import has_label, read_filters
+from runtime.cli.filters import has_label, matches, read_filters
 from runtime.cli.flags.process import number
 from runtime.cli.moments import as_ns, parse_moment
 from runtime.cli.options import Option, Parsed, verb
@@ -63,7 +64,7 @@ def events(options: Parsed, places: Places) -> int:
     path = record_of_events.log_of(places)
     start = 0 if past or not os.path.exists(path) else os.stat(path).st_size
     for event in record_of_events.read(_event_lines(path, start, follows=until == sys.maxsize)):
-        if since <= event["time_ns"] <= until and _matches(event, filters):
+        if since <= event["time_ns"] <= until and matches(filters, partial(_is, event)):
             print(_event_text(event, options.one("format")), flush=True)
     return 0
 
@@ -125,17 +126,8 @@ def _count(path: str, size: int) -> int:
         return file.read(size).count(b"\n")
 
 
-def _matches(event: dict[str, Any], filters: list[tuple[str, str]]) -> bool:
-    """Whether it is what every key asks for; values of the same key are alternatives."""
-    about = event["attributes"]
-    for key in {key for key, _ in filters}:
-        values = [value for name, value in filters if name == key]
-        if not any(_is(event, about, key, value) for value in values):
-            return False
-    return True
-
-
-def _is(event: dict[str, Any], about: dict[str, str], key: str, value: str) -> bool:
+def _is(event: dict[str, Any], key: str, value: str) -> bool:
+    about: dict[str, str] = event["attributes"]
     if key == "container":
         return about["name"] == value or (bool(value) and str(event["id"]).startswith(value))
     if key == "label":

@@ -3,10 +3,10 @@
 import datetime
 import re
 import time
+from contextlib import suppress
 
 from runtime.errors import UsageError
-
-_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+from runtime.spans import parse_ns
 
 
 def parse_moment(option: str, text: str) -> int:
@@ -14,9 +14,8 @@ def parse_moment(option: str, text: str) -> int:
     if re.fullmatch(r"\d+(\.\d{1,9})?", text):
         seconds, _, rest = text.partition(".")
         return int(seconds) * 10**9 + int(rest.ljust(9, "0"))
-    ago = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
-    if ago and "".join(number + unit for number, unit in ago) == text:
-        return time.time_ns() - int(sum(float(number) * _UNITS_S[unit] for number, unit in ago) * 1e9)
+    with suppress(ValueError):
+        return time.time_ns() - parse_ns(text)
     try:
         moment = datetime.datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text))
     except ValueError:

@@ -10,11 +10,11 @@ from runtime.cli.networks import network
 from runtime.cli.options import FORCE, Option, Parsed, confirm, verb
 from runtime.cli.removal import prune_cache, prune_images
 from runtime.cli.run import open_store
-from runtime.cli.tables import size_text
 from runtime.cli.volumes import volume
 from runtime.container.describe import status_of
 from runtime.errors import Refusal
 from runtime.places import Places
+from runtime.sizes import size_text
 
 _SYSTEM = (
     Option("all", "images that no container uses, too", "a"),

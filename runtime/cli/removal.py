@@ -3,16 +3,16 @@
 import sys
 from typing import NamedTuple
 
-from runtime.cli.image_filters import read_filters
+from runtime.cli.image_filters import read_image_filters
 from runtime.cli.images import complete, open_store
 from runtime.cli.options import FORCE, Option, Parsed, confirm, verb
-from runtime.cli.tables import size_text
 from runtime.container.store import Store
 from runtime.errors import Refusal
 from runtime.image.errors import ImageError, Missing
 from runtime.image.reference import parse_reference
 from runtime.image.store import Image, ImageStore
 from runtime.places import Places
+from runtime.sizes import size_text
 
 _RMI = (Option("force", "remove all names of an image; don't complain if there is none", "f"),)
 PRUNE = (
@@ -61,7 +61,7 @@ def prune_images(options: Parsed, places: Places) -> int:
     """Do it: the bytes freed. Raises Refusal."""
     store = open_store(places)
     users = _users(places)
-    wanted = read_filters(options.many("filter"), store, ("label", "until"))
+    wanted = read_image_filters(options.many("filter"), store, ("label", "label!", "until"))
     for image in store.images():
         if (not image.names or options.on("all")) and _is_idle(image, users) and wanted(image, None):
             store.remove(image)

@@ -1,4 +1,4 @@
-"""How lists, times and sizes are shown."""
+"""How lists and times are shown."""
 
 import datetime
 import json
@@ -25,7 +25,6 @@ _SPANS = (
     (float("inf"), 365 * _DAY_S, "year"),
 )
 """As Docker counts: (seconds below which it is so, seconds of one, its name)."""
-_SIZES = ("B", "kB", "MB", "GB", "TB")
 
 
 def print_rows(
@@ -83,16 +82,6 @@ def print_table(rows: Sequence[tuple[str, ...]]) -> None:
     widths = [max(len(row[column]) for row in clean) for column in range(len(clean[0]))]
     for row in clean:
         print("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def size_text(size: int) -> str:
-    """Bytes as Docker shows them: three digits, powers of a thousand."""
-    value = float(size)
-    for unit in _SIZES[:-1]:
-        if value < 1000:
-            return f"{value:.3g}{unit}"
-        value /= 1000
-    return f"{value:.3g}{_SIZES[-1]}"
 
 
 def span_text(moment_s: float) -> str:

@@ -9,12 +9,13 @@ from runtime.cli.flags.limits import parse_limits
 from runtime.cli.flags.tables import UPDATE
 from runtime.cli.options import Option, Parsed, verb
 from runtime.cli.run import each, open_store
-from runtime.cli.tables import FORMAT, print_rows, size_text
+from runtime.cli.tables import FORMAT, print_rows
 from runtime.container import cgroups
 from runtime.container.limits import from_json, to_json
 from runtime.container.record import SHORT_ID, Container
 from runtime.container.store import Store
 from runtime.places import Places
+from runtime.sizes import size_text
 
 _STATS = (
     FORMAT,

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from runtime.image.registry.progress import Bars, human
+from runtime.image.registry.progress import Bars
 from tests.registry.client import Client
 from tests.registry.servers import Server
 from tests.support import needs
@@ -50,11 +50,6 @@ def test_more_layers_than_the_window_has_lines(monkeypatch: pytest.MonkeyPatch) 
     assert lines[0:2] == ["Pulling", "(12 more)"]
     assert len(lines) == 10
     assert "50B/100B" in lines[-1]
-
-
-@pytest.mark.parametrize(("size", "text"), [(0, "0B"), (999, "999B"), (1500, "1.5kB"), (2**63, "9.223EB")])
-def test_sizes(size: int, text: str) -> None:
-    assert human(size) == text
 
 
 @needs.root

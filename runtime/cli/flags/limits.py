@@ -4,6 +4,7 @@ import os
 import stat
 from typing import Any
 
+from runtime.cli.flags.process import size
 from runtime.cli.flags.tables import DEVICE_LIMITS
 from runtime.cli.options import Parsed
 from runtime.container.devices import parse_device, parse_rule
@@ -12,7 +13,6 @@ from runtime.errors import UsageError
 
 _PERIOD_US = 100_000  # of the kernel, and of --cpus
 _LEAST_MEMORY = 6 << 20  # as Docker: with less, no command would start
-_SUFFIXES = "bkmgtp"
 
 _MODES = ("enabled", "best-effort", "disabled")
 
@@ -70,18 +70,6 @@ def parse_limits(options: Parsed, known: Limits = Limits()) -> Limits:  # noqa: 
     return _check(_cpu_time(options, limits))
 
 
-def parse_size(option: str, text: str) -> int:
-    """Bytes of a text such as 512m. Raises UsageError."""
-    number = text.lower()
-    if number[-2:-1].isalpha():
-        number = number.removesuffix("b")  # as in mb
-    power = _SUFFIXES.find(number[-1:]) if number[-1:].isalpha() else 0
-    number = number[:-1] if number[-1:].isalpha() else number
-    if power < 0 or not number.replace(".", "", 1).isdigit() or not number.isascii():
-        raise UsageError(f'invalid argument "{text}" for --{option}: it is a size such as 512m or 2g')
-    return int(float(number) * 1024**power) if "." in number else int(number) * 1024**power
-
-
 def _check(limits: Limits) -> Limits:
     """Refuse limits that contradict each other."""
     if limits.memory and limits.memory < _LEAST_MEMORY:
@@ -117,7 +105,7 @@ def _size(options: Parsed, name: str, known: int, unlimited: bool = False) -> in
     text = options.one(name)
     if unlimited and text == "-1":
         return -1
-    return parse_size(name, text) if text else known
+    return size(name, text) if text else known
 
 
 def _number(options: Parsed, name: str, known: int, least: int, most: int) -> int:
@@ -153,5 +141,5 @@ def _device(option: str, text: str) -> DeviceLimit:
     if option == "blkio-weight-device":
         return DeviceLimit(option, number, _in_range(option, text, value, 10, 1000))
     if option.endswith("-bps"):
-        return DeviceLimit(option, number, parse_size(option, value))
+        return DeviceLimit(option, number, size(option, value))
     return DeviceLimit(option, number, _in_range(option, text, value, 1, 2**32))

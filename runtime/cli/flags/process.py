@@ -45,7 +45,6 @@ OPTIONS = (
     Option("ulimit", "limit of the command's processes", "", "NAME=SOFT[:HARD]"),
 )
 _MOST_HOSTNAME = 64
-_UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
 def read(options: Parsed) -> dict[str, Any]:
@@ -135,11 +134,13 @@ def number(option: str, text: str, least: int, most: int = 1 << 31) -> int:
 
 
 def size(option: str, text: str) -> int:
-    """A number of bytes, with b, k, m or g behind it. Raises UsageError."""
-    digits, unit = (text[:-1], text[-1:].lower()) if text[-1:].isalpha() else (text, "b")
-    if not (digits.isascii() and digits.isdigit()) or unit not in _UNITS:
-        raise UsageError(f"invalid --{option} {text!r}: it is a number of bytes, or of b, k, m or g")
-    return int(digits) * _UNITS[unit]
+    """A number of bytes, as in 512m. Raises UsageError."""
+    from runtime.sizes import parse_size
+
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise UsageError(f"invalid --{option}: {error}") from None
 
 
 def _oom_score_adj(text: str) -> int | None:

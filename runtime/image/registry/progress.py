@@ -7,6 +7,8 @@ import threading
 import time
 from typing import TextIO
 
+from runtime.sizes import size_text
+
 _LEAST_PAUSE_S = 0.1
 _BAR = 24
 
@@ -75,7 +77,7 @@ class Bars(Progress):
         with self._lock:
             filled = _BAR * done // size if size else _BAR
             bar = "=" * filled + ">" * (filled < _BAR)
-            self._lines[part] = f"{part}: {text:<12} [{bar:<{_BAR}}] {human(done)}/{human(size)}"
+            self._lines[part] = f"{part}: {text:<12} [{bar:<{_BAR}}] {_text(done)}/{_text(size)}"
             if time.monotonic() - self._last_s >= _LEAST_PAUSE_S:
                 self._draw()
 
@@ -110,10 +112,5 @@ def make_progress(quiet: bool, stream: TextIO | None = None) -> Progress:
     return Progress(stream)
 
 
-def human(size: int) -> str:
-    """Bytes as Docker writes them."""
-    amount, units = float(size), iter(("B", "kB", "MB", "GB", "TB", "PB", "EB"))
-    unit = next(units)
-    while amount >= 1000:
-        amount, unit = amount / 1000, next(units)
-    return f"{amount:.4g}{unit}"
+def _text(size: int) -> str:
+    return size_text(size, digits=4)
