@@ -47,13 +47,18 @@ class _Progress:
     def __init__(self, site: Site, name: str) -> None:
         self._site = site
         self._name = name
+        self._planned: set[int] = set()
         self._done = self._total = 0
 
     def run(self, target: Stage) -> Built:
+        """What a stage comes to, after those it needs, as far as they aren't built yet."""
         needed = self._site.plan.needed(target)
-        self._total = sum(1 + len(stage.instructions) for stage in needed)
         for stage in needed:
-            self._site.built[stage.number] = self._stage(stage)
+            self._total += 0 if stage.number in self._planned else 1 + len(stage.instructions)
+            self._planned.add(stage.number)
+        for stage in needed:
+            if stage.number not in self._site.built:
+                self._site.built[stage.number] = self._stage(stage)
         return self._site.built[target.number]
 
     def _stage(self, stage: Stage) -> Built:
@@ -62,6 +67,8 @@ class _Progress:
             base = self._site.plan.base(stage)
             found = self._site.built[base.number] if base else self._site.begin(stage.base, stage.platform)
             work = StageBuild(self._site, stage, found)
+        for other in self._site.plan.sources(stage, work.triggers):  # known only now
+            self.run(other)
         for trigger in work.triggers:
             self._site.say(f"# Executing the trigger: {trigger.shown}")
             with _located(f"{self._name}:{stage.begin.line}: ONBUILD {trigger.keyword} of {stage.base}"):

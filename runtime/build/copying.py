@@ -42,6 +42,8 @@ class Item(NamedTuple):
     """Of a file that is in no tree."""
     replaces: bool = True
     """Whether a directory gives its attributes to one that is there already."""
+    walk: object = None
+    """What was selected with it: names of one file are so in the layer too, if one source has both of them."""
 
     def pieces(self) -> Iterator[bytes]:
         """The content of a file."""
@@ -96,6 +98,7 @@ def _walk(tree: Tree, top: Place, attributes: Attributes, excluded: Callable[[by
     """`top` and what is below it, less what is excluded; a directory left out is in if something in it is."""
     waiting: list[tuple[bytes, inodes.Node | None]] = [(b"", top.node)]
     pending: list[Item] = []
+    walk = object()
     while waiting:
         path, node = waiting.pop()
         whole = _join(top.path, path) if path else top.path
@@ -104,6 +107,7 @@ def _walk(tree: Tree, top: Place, attributes: Attributes, excluded: Callable[[by
         item = _item(tree, node, path, attributes)
         if item is None:
             continue
+        item = item._replace(walk=walk)
         pending = [one for one in pending if not one.member.name or path.startswith(one.member.name + b"/")]
         if not path or not tree.ignore.excludes(whole):
             yield from pending
@@ -195,8 +199,8 @@ class Draft:
         names: dict[tuple[int, int], bytes] = {}
         for path, item in sorted(self._items.items(), key=lambda pair: pair[0].split(b"/")):
             member = item.member._replace(name=path + b"/" if item.member.kind == DIRECTORY else path)
-            if item.tree is not None and item.node is not None and member.kind == FILE:
-                first = names.setdefault((id(item.tree), item.node.ino), path)
+            if item.node is not None and member.kind == FILE:
+                first = names.setdefault((id(item.walk), item.node.ino), path)
                 if first != path:
                     archive.add(member._replace(kind=LINK, size=0, target=first, xattrs={}))
                     continue

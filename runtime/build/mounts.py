@@ -17,6 +17,7 @@ from runtime.build.trees import Tree
 from runtime.build.workspace import Workspace
 from runtime.container.config import Tmpfs, Volume
 from runtime.image.tar.unpack import unpack
+from runtime.sizes import parse_size
 
 _CHUNK_BYTES = 1 << 20
 _SYNONYMS = {"dst": "target", "destination": "target", "src": "source", "readonly": "ro", "readwrite": "rw"}
@@ -27,7 +28,8 @@ _KEYS = {
     "secret": {"id", "target", "source", "required", "mode", "uid", "gid", "env"},
 }
 _SWITCHES = {"ro", "rw", "required"}
-_NUMBERS = {"mode": 8, "uid": 10, "gid": 10, "size": 10}
+_TRUE, _FALSE = ("", "1", "t", "true"), ("0", "f", "false")
+_NUMBERS = {"mode": 8, "uid": 10, "gid": 10}
 _SHARINGS = ("shared", "private", "locked")
 
 
@@ -41,8 +43,19 @@ class Mount(NamedTuple):
     def target(self) -> str:
         return self.values.get("target", "")
 
+    @property
+    def secret(self) -> str:
+        """The name of the secret that it asks for."""
+        return self.values.get("id") or self.values.get("source") or os.path.basename(self.target)
+
+    @property
+    def is_read_only(self) -> bool:
+        """As the last of ro and rw says; without any, only what is bound is."""
+        said = [key for key in self.values if key in ("ro", "rw")]
+        return self.on(said[-1]) == (said[-1] == "ro") if said else self.kind == "bind"
+
     def on(self, switch: str) -> bool:
-        return self.values.get(switch, "false") in ("", "true", "1")
+        return self.values.get(switch, "false").lower() in _TRUE
 
     def number(self, key: str, default: int) -> int:
         return int(self.values[key], _NUMBERS[key]) if key in self.values else default
@@ -56,30 +69,37 @@ class Mounted(NamedTuple):
     env: list[str]
 
 
-def parse_mount(text: str) -> Mount:
-    """Raises BuildError, which names what isn't understood."""
-    pairs = [word.partition("=") for word in text.split(",")]
-    values = {_SYNONYMS.get(key.strip().lower(), key.strip().lower()): value for key, _, value in pairs}
-    kind = values.pop("type", "bind")
+def parse_mount(text: str, expand: Callable[[str], str]) -> Mount:
+    """Values are expanded, but for the name of a stage. Raises BuildError, which names what isn't understood."""
+    values = {key: value if key == "from" else expand(value) for key, value in _pairs(text).items()}
+    kind = values.pop("type", "bind").lower()
     if kind not in _KEYS:
         raise BuildError(f"--mount={text}: type {kind} isn't supported: there are {', '.join(_KEYS)}")
     for key, value in values.items():
         if key not in _KEYS[kind]:
             raise BuildError(f"--mount={text}: a mount of type {kind} has no {key!r}")
+        if key in _SWITCHES and value.lower() not in _TRUE + _FALSE:
+            raise BuildError(f"--mount={text}: {key} is either true or false")
         if key in _NUMBERS and not _is_number(value, _NUMBERS[key]):
             raise BuildError(f"--mount={text}: {key} isn't a number")
-    if kind != "secret" and not values.get("target"):
+    mount = Mount(kind, values)
+    if kind != "secret" and not mount.target:
         raise BuildError(f"--mount={text}: it has no target")
-    if kind == "secret" and not (values.get("id") or values.get("source")):
+    if kind == "secret" and not mount.secret:
         raise BuildError(f"--mount={text}: a secret has an id")
     if values.get("sharing", "shared") not in _SHARINGS:
         raise BuildError(f"--mount={text}: sharing is one of {', '.join(_SHARINGS)}")
-    return Mount(kind, values)
+    return mount
 
 
 def mount_sources(texts: Iterable[str]) -> list[str]:
-    """Names of the stages and images that they bind. Raises BuildError."""
-    return [mount.values["from"] for mount in map(parse_mount, texts) if mount.values.get("from")]
+    """Names of the stages and images that they bind."""
+    return [source for text in texts if (source := _pairs(text).get("from"))]
+
+
+def _pairs(text: str) -> dict[str, str]:
+    pairs = [word.partition("=") for word in text.split(",")]
+    return {_SYNONYMS.get(key.strip().lower(), key.strip().lower()): value for key, _, value in pairs}
 
 
 class Mounter:
@@ -111,18 +131,20 @@ class Mounter:
         for mount in mounts:
             if mount.kind == "bind":
                 source = self._copy(self.bound(mount, find(mount.values.get("from", ""))))
-                made.volumes.append(Volume(source, self._target(mount.target), not mount.on("rw")))
+                made.volumes.append(Volume(source, self._target(mount.target), mount.is_read_only))
             elif mount.kind == "cache":
-                made.volumes.append(Volume(self._cache(mount, held), self._target(mount.target), mount.on("ro")))
+                made.volumes.append(Volume(self._cache(mount, held), self._target(mount.target), mount.is_read_only))
             elif mount.kind == "tmpfs":
-                size = {"size": mount.values["size"]} if mount.values.get("size") else {}
-                made.tmpfs.append(Tmpfs(self._target(mount.target), {"mode": "1777", **size}, ["nosuid", "nodev"]))
+                made.tmpfs.append(Tmpfs(self._target(mount.target), _tmpfs_options(mount), ["nosuid", "nodev"]))
             else:
                 self._secret(mount, made)
         return made
 
     def _target(self, path: str) -> str:
-        return os.path.normpath(os.path.join(self._workdir, path))
+        target = os.path.normpath(os.path.join(self._workdir, path))
+        if not target.strip("/"):
+            raise BuildError(f"--mount: {path} is the root directory")
+        return target
 
     def _copy(self, selection: Selection) -> str:
         """Where there is a copy of it."""
@@ -171,10 +193,10 @@ class Mounter:
                 number += 1
 
     def _secret(self, mount: Mount, made: Mounted) -> None:
-        identity = mount.values.get("id") or mount.values["source"]
+        identity = mount.secret
         data = self._secrets.get(identity)
         if data is None:
-            if mount.on("required") and "required" in mount.values:
+            if mount.on("required"):
                 raise BuildError(f"there is no secret {identity!r}: give it by --secret id={identity},src=FILE")
             return
         if mount.values.get("env"):
@@ -183,6 +205,14 @@ class Mounter:
             path = self._workspace.make_file(data, mount.number("mode", 0o400))
             os.chown(path, mount.number("uid", 0), mount.number("gid", 0))
             made.volumes.append(Volume(path, self._target(mount.target or f"/run/secrets/{identity}"), read_only=True))
+
+
+def _tmpfs_options(mount: Mount) -> dict[str, str]:
+    size = mount.values.get("size")
+    try:
+        return {"mode": "1777", **({"size": str(parse_size(size))} if size else {})}
+    except ValueError as error:
+        raise BuildError(f"--mount: size: {error}") from None
 
 
 def _is_number(text: str, base: int) -> bool:

@@ -15,6 +15,7 @@ Json = dict[str, Any]
 Expand = Callable[[str], str]
 
 DEFAULT_SHELL = ["/bin/sh", "-c"]
+_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/([a-zA-Z]+))?")
 _PROTOCOLS = ("tcp", "udp", "sctp")
 _SIGNAL = re.compile(r"\d{1,2}|(SIG)?[A-Z][A-Z0-9]*([+-]\d+)?")
@@ -53,6 +54,11 @@ def env(run: Json, instruction: Instruction, expand: Expand) -> None:
     old = (setting.partition("=") for setting in run.get("Env") or [])
     settings = {key: value for key, _, value in old} | dict(pairs(instruction, expand))
     run["Env"] = [f"{key}={value}" for key, value in settings.items()]
+
+
+def with_path(run: Json) -> Json:
+    """`run` with a PATH, so that `ENV PATH=$PATH:/more` adds to one."""
+    return run if "PATH" in variables(run) else {**run, "Env": [*(run.get("Env") or []), f"PATH={_DEFAULT_PATH}"]}
 
 
 def label(run: Json, instruction: Instruction, expand: Expand) -> None:
@@ -110,14 +116,14 @@ def on_build(run: Json, instruction: Instruction, _expand: Expand) -> None:
 
 def healthcheck(run: Json, instruction: Instruction, _expand: Expand) -> None:
     """Times are kept in nanoseconds, as Docker does."""
-    kind, _, rest = instruction.text.partition(" ")
-    kind = kind.upper()
-    if kind == "NONE" and not rest.strip() and not instruction.flags:
+    kind, *more = instruction.text.split(None, 1)
+    kind, rest = kind.upper(), "".join(more)
+    if kind == "NONE" and not rest and not instruction.flags:
         run["Healthcheck"] = {"Test": ["NONE"]}
         return
-    if kind != "CMD" or not rest.strip():
+    if kind != "CMD" or not rest:
         raise BuildError("it is NONE, or CMD and a command")
-    test = instruction._replace(text=rest.strip())
+    test = instruction._replace(text=rest)
     listed = test.json()
     health: Json = {"Test": ["CMD-SHELL", test.text] if listed is None else ["CMD", *listed]}
     for flag, key in _HEALTH.items():

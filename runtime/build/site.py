@@ -50,6 +50,8 @@ class Built(NamedTuple):
     """The image's configuration document."""
     layers: list[Layer]
     """Lowest first."""
+    arguments: dict[str, str] = {}
+    """Those that an ARG has declared, for stages that begin with this one too."""
 
     @property
     def run(self) -> dict[str, Any]:
@@ -120,6 +122,10 @@ class Site:
         stage = self.plan.find(name, before)
         if stage is not None:
             return self.built[stage.number]
+        if name.isdigit() or self.plan.find(name, len(self.plan.stages)):
+            raise BuildError(f"there is no stage {name} before this one")
+        if "$" in name:
+            raise BuildError(f"{name}: variables aren't expanded here: name a stage by FROM {name} AS NAME")
         return _built(self._image(name, self.wishes.platform))
 
     def tree(self, origin: Built | None) -> Tree:

@@ -72,7 +72,7 @@ def owner_of(text: str, parent: Tree) -> tuple[int, int]:
     users = _records(parent, b"etc/passwd", 4)
     record = next((record for record in users if record[0] == name), None)
     if record is None and not _ID.fullmatch(name):
-        raise BuildError(f"--chown={text}: there is no user {name!r} in the image")
+        raise BuildError(f"there is no user {name!r} in the image")
     uid = int(record[2]) if record else int(name)
     if not group:
         return uid, int(record[3]) if record else uid
@@ -81,7 +81,7 @@ def owner_of(text: str, parent: Tree) -> tuple[int, int]:
     for found in _records(parent, b"etc/group", 3):
         if found[0] == group:
             return uid, int(found[2])
-    raise BuildError(f"--chown={text}: there is no group {group!r} in the image")
+    raise BuildError(f"there is no group {group!r} in the image")
 
 
 def gather(

@@ -44,9 +44,14 @@ class Plan(NamedTuple):
         wanted = {target.number}
         for stage in reversed(self.stages[: target.number + 1]):
             if stage.number in wanted:
-                others = [self.base(stage), *(self.find(name, stage.number) for name in _sources(stage))]
+                others = [self.base(stage), *self.sources(stage, stage.instructions)]
                 wanted |= {other.number for other in others if other is not None}
         return [stage for stage in self.stages if stage.number in wanted]
+
+    def sources(self, stage: Stage, instructions: Sequence[Instruction]) -> list[Stage]:
+        """The stages that instructions in `stage` copy and mount from."""
+        names = [name for instruction in instructions for name in _sources(instruction)]
+        return [found for name in names if (found := self.find(name, stage.number))]
 
     def target(self, text: str) -> Stage:
         """Raises BuildError: there is no such stage."""
@@ -120,10 +125,6 @@ def _begin(instruction: Instruction, index: int, variables: Mapping[str, str]) -
     return Stage(index, name, base, platform, instruction, [])
 
 
-def _sources(stage: Stage) -> list[str]:
-    """Names of what its instructions copy and mount from."""
-    found = []
-    for instruction in stage.instructions:
-        found += instruction.many("from")
-        found += mount_sources(instruction.many("mount"))
-    return found
+def _sources(instruction: Instruction) -> list[str]:
+    """Names of what it copies and mounts from."""
+    return [*instruction.many("from"), *mount_sources(instruction.many("mount"))]

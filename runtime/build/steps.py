@@ -46,11 +46,11 @@ class StageBuild:
     def __init__(self, site: Site, stage: Stage, base: Built) -> None:
         self._site = site
         self._stage = stage
-        self._arguments: dict[str, str] = {}
         self._has_command = False
         self._escape = stage.begin.escape
         config = copy.deepcopy(base.config)
-        self.triggers = [parse_trigger(text) for text in (config.get("config") or {}).pop("OnBuild", None) or []]
+        config["config"] = settings.with_path(config.get("config") or {})
+        self.triggers = [parse_trigger(text) for text in config["config"].pop("OnBuild", None) or []]
         """What the base wants to be done first."""
         self.built = base._replace(config=config)
 
@@ -78,7 +78,7 @@ class StageBuild:
 
     @property
     def _variables(self) -> dict[str, str]:
-        return {**self._arguments, **settings.variables(self.built.run)}
+        return {**self.built.arguments, **settings.variables(self.built.run)}
 
     def _expand(self, text: str) -> str:
         return words.expand(text, self._variables, self._escape)
@@ -91,7 +91,7 @@ class StageBuild:
         inherited = {**self._site.automatic, **self._site.plan.arguments}
         given = self._site.wishes.arguments
         found = declared(instruction, self._variables, given, inherited)
-        self._arguments.update(found)
+        self.built = self.built._replace(arguments={**self.built.arguments, **found})
         self._site.declared.update(found)
 
     def _set(self, instruction: Instruction, run: dict[str, Any], **document: str) -> None:
@@ -104,14 +104,15 @@ class StageBuild:
         run = copy.deepcopy(self.built.run)
         settings.workdir(run, instruction, self._expand)
         path: str = run["WorkingDir"]
+        user: str = run.get("User") or ""
 
         def make() -> Layer | None:
             with self._site.parent(self.built) as parent:
-                draft = Draft(parent, self._site.now_ns)
+                draft = Draft(parent, self._site.now_ns, owner_of(user, parent) if user else (0, 0))
                 draft.make_directory(os.fsencode(path))
                 return self._kept(draft)
 
-        made = self._remembered([("WORKDIR", self.built.chain, path)], make)
+        made = self._remembered([("WORKDIR", self.built.chain, path, user)], make)
         self._record({**self.built.config, "config": run}, made, f"WORKDIR {path}")
 
     def _copy(self, instruction: Instruction) -> None:
@@ -152,13 +153,13 @@ class StageBuild:
 
     def _run(self, instruction: Instruction) -> None:
         site = self._site
-        mounts = [parse_mount(self._expand(text)) for text in instruction.many("mount")]
+        mounts = [parse_mount(text, self._expand) for text in instruction.many("mount")]
         network = self._expand(instruction.flag("network")) or site.wishes.network or "default"
         if network not in _NETWORKS:
             raise BuildError(f"--network={network}: there are {', '.join(_NETWORKS)}")
         args, script = _command(instruction, self.built.run)
         run = self.built.run
-        env = [*(f"{key}={value}" for key, value in self._arguments.items()), *(run.get("Env") or [])]
+        env = [*(f"{key}={value}" for key, value in self.built.arguments.items()), *(run.get("Env") or [])]
         user = run.get("User") or ""
         mounter = Mounter(site.workspace, f"{site.places.root}/mounts", site.wishes.secrets, self._workdir)
         find = functools.cache(lambda name: site.tree(site.origin(name, self._stage.number)))
@@ -221,7 +222,8 @@ class StageBuild:
             layers = [*layers, made.layer]
         rootfs = {"type": "layers", "diff_ids": [str(layer.diff_id) for layer in layers]}
         history = [*(config.get("history") or []), entry]
-        self.built = Built({**config, "created": made.created, "rootfs": rootfs, "history": history}, layers)
+        config = {**config, "created": made.created, "rootfs": rootfs, "history": history}
+        self.built = self.built._replace(config=config, layers=layers)
 
 
 def _to_entry(made: Made) -> dict[str, Any]:

@@ -64,10 +64,11 @@ def test_arguments_are_known_where_they_are_declared(builder: Builder) -> None:
     context = builder.context(
         "ARG BASE=box\nARG EARLY=early\nFROM $BASE AS one\nARG EARLY\nARG LATE=late\nARG NONE\n"
         "RUN echo $EARLY $LATE ${NONE:-none} > /one\n"
-        "FROM one\nRUN echo [$EARLY$LATE] > /two\nARG TARGETARCH\nRUN echo $TARGETARCH > /arch\n"
+        "FROM one\nRUN echo $EARLY $LATE > /two\nARG TARGETARCH\nRUN echo $TARGETARCH > /arch\n"
+        "FROM $BASE\nCOPY --from=one /one /one\nCOPY --from=1 /two /arch /\nRUN echo [$EARLY$LATE] > /three\n"
     )
     builder.build(context, "-t", "args")
-    assert builder.sh("args", "cat /one /two") == "early late none\n[]\n"
+    assert builder.sh("args", "cat /one /two /three") == "early late none\nearly late\n[]\n"
     assert builder.sh("args", "cat /arch").strip() in ("amd64", "arm64", "arm", "riscv64")
     printed = builder.build(context, "-t", "args", "--build-arg", "LATE=given", "--build-arg", "TYPO=x")
     assert builder.sh("args", "cat /one") == "early given none\n"
@@ -119,6 +120,35 @@ def test_triggers_of_a_base_run_first_and_once(builder: Builder) -> None:
     builder.build(builder.context("FROM loaded\nRUN echo own >> /x\n", {"x": "copied\n"}), "-t", "fired")
     assert builder.sh("fired", "cat /x") == "copied\ntriggered\nown\n"
     assert "OnBuild" not in config_of(builder, "fired")
+
+
+def test_a_trigger_may_copy_from_a_stage_that_nothing_else_needs(builder: Builder) -> None:
+    builder.build(builder.context("FROM box\nONBUILD COPY --from=made /file /got\n"), "-t", "wanting")
+    printed = builder.build(
+        builder.context("FROM box AS made\nRUN echo made > /file\nFROM wanting\nRUN cat /got\n"), "-t", "given"
+    )
+    assert "Step 4/4 : RUN cat /got\nmade\n" in printed
+
+
+def test_a_path_can_be_added_to_where_the_base_has_none(builder: Builder) -> None:
+    builder.build(builder.context("FROM scratch\nENV PATH=/more:$PATH\n"), "-t", "path")
+    usual = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    assert config_of(builder, "path")["Env"] == [f"PATH=/more:{usual}"]
+
+
+def test_a_working_directory_that_is_made_belongs_to_the_user(builder: Builder) -> None:
+    context = builder.context("FROM box\nWORKDIR /roots\nUSER alice\nWORKDIR /hers/too\nRUN touch file\n")
+    builder.build(context, "-t", "hers")
+    assert builder.sh("hers", "stat -c %u:%g /roots /hers /hers/too file") == "0:0\n" + 3 * "1000:1001\n"
+
+
+def test_one_file_that_two_sources_name_becomes_two(builder: Builder) -> None:
+    context = builder.context("FROM box\nCOPY a link tree /d/\nCOPY tree /e\n", {"a": "1\n", "tree/one": "1\n"})
+    (context / "link").symlink_to("a")
+    os.link(context / "a", context / "tree/hard")
+    os.link(context / "a", context / "tree/soft")
+    builder.build(context, "-t", "names")
+    assert builder.sh("names", "stat -c %h /d/a /d/link /d/hard /d/soft /e/hard /e/one").split() == list("112221")
 
 
 def test_here_documents_are_scripts_and_files(builder: Builder) -> None:
@@ -253,7 +283,16 @@ def test_a_step_that_fails_is_told_with_its_place_and_status(builder: Builder) -
         ("FROM box\nADD https://example.org/x /\n", "nothing is fetched from the network"),
         ("FROM box\nENV a b=c d=\nENV a=b c\n", "Dockerfile:3: ENV: 'c' isn't of the form KEY=VALUE"),
         ("FROM box\nEXPOSE 70000\n", "EXPOSE: '70000' isn't a port"),
-        ("FROM box\nRUN --mount=type=ssh true\n", "type ssh isn't supported"),
+        ("FROM box\nCOPY --from=later /a /\nFROM box AS later\nCOPY --from=0 /a /\n", "no stage later before this"),
+        ("FROM box AS me\nCOPY --from=me /a /\n", "there is no stage me before this one"),
+        ("FROM box\nCOPY --from=7 /a /\n", "there is no stage 7 before this one"),
+        ("ARG X\nFROM box\nCOPY --from=$X /a /\n", "$X: variables aren't expanded here"),
+        ("FROM box AS a\nFROM box\nARG X=a\nRUN --mount=from=$X,target=/x true\n", "variables aren't expanded here"),
+        ("FROM box\nRUN --mount=type=ssh true\n", "Dockerfile:2: RUN: --mount=type=ssh: type ssh isn't supported"),
+        ("FROM box\nRUN --mount=target=/x,rw=maybe true\n", "rw is either true or false"),
+        ("FROM box\nRUN --mount=target=/ true\n", "/ is the root directory"),
+        ("FROM box\nRUN --mount=type=tmpfs,target=/x,size=much true\n", "'much' isn't a size"),
+        ("FROM box\nRUN --mount=type=cache,target=/x,uid=$NONE true\n", "uid isn't a number"),
         ("FROM box\nRUN --mount=type=cache,tgt=/x true\n", "a mount of type cache has no 'tgt'"),
         ("FROM box\nRUN --network=bridge true\n", "--network=bridge: there are default, host, none"),
         ("FROM box\nONBUILD FROM x\n", "FROM can't be what ONBUILD triggers"),

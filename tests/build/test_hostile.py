@@ -186,6 +186,7 @@ def test_a_very_deep_context_is_copied(builder: Builder) -> None:
         deep = deeper
     os.close(deep)
     try:
-        builder.build(context)
+        builder.build(context, "-t", "deep")
     finally:
         remove_tree(str(context))
+    assert builder.sh("deep", "n=0; while cd d 2> /dev/null; do n=$((n + 1)); done; echo $n") == "1200\n"

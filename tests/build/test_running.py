@@ -43,6 +43,22 @@ def test_what_is_mounted_is_not_in_the_layer(builder: Builder, tmp_path: Path) -
     assert members(builder, "mounts", tmp_path) == ["fulls", "made"]
 
 
+def test_a_mount_is_as_its_values_say(builder: Builder) -> None:
+    context = builder.context(
+        "FROM box\nARG WHO=7\nARG SIZE=2m\n"
+        "RUN --mount=type=cache,id=whose,target=/c,uid=$WHO stat -c '<%u>' /c\n"
+        "RUN --mount=type=tmpfs,target=/t,size=$SIZE df -k /t\n"
+        "RUN --mount=target=/b,ro=false touch /b/x\nRUN --mount=target=/b,rw=True touch /b/x\n"
+        "RUN --mount=type=secret,target=/deep/token cat /deep/token\n"
+    )
+    secret = context / "token"
+    secret.write_text("hush\n")
+    printed = builder.build(context, "--secret", f"id=token,src={secret}")
+    assert "\n<7>\n" in printed
+    assert " 2048 " in printed
+    assert "\nhush\n" in printed
+
+
 def test_a_cache_is_kept_from_build_to_build(builder: Builder) -> None:
     def context(number: int) -> Path:
         command = f"echo {number} >> /c/x; cat /c/x"

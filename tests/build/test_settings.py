@@ -25,6 +25,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("STOPSIGNAL SIGRTMIN+3", {}, {"StopSignal": "SIGRTMIN+3"}),
     ("HEALTHCHECK NONE", {}, {"Healthcheck": {"Test": ["NONE"]}}),
     ("HEALTHCHECK --timeout=1.5s CMD [\"a\"]", {}, {"Healthcheck": {"Test": ["CMD", "a"], "Timeout": 1_500_000_000}}),
+    ("HEALTHCHECK CMD\ttest -f /x", {}, {"Healthcheck": {"Test": ["CMD-SHELL", "test -f /x"]}}),
     ("ONBUILD RUN x", {"OnBuild": ["ADD . /"]}, {"OnBuild": ["ADD . /", "RUN x"]}),
 ]  # fmt: skip
 
