@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import re
+import stat
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -85,6 +86,31 @@ def test_row_9_names_of_the_layer_stay_in_it_through_its_own_symlinks(tmp_path: 
     (path,) = store.layers_of(image)
     assert Path(path, "usr/lib/x/file").read_bytes() == b"here"
     assert os.readlink(f"{path}/lib") == "/usr/lib"
+
+
+def test_row_9_directories_through_a_symlink_get_what_the_archive_says_of_them(tmp_path: Path) -> None:
+    layer = archive([
+        member("usr/lib", tarfile.DIRTYPE), member("lib", tarfile.SYMTYPE, linkname="usr/lib"),
+        member("lib/said", tarfile.DIRTYPE, mode=0o711, mtime=77), member("lib/said/file"), member("lib/new/dir/file"),
+    ])  # fmt: skip
+    old = os.umask(0o077)
+    try:
+        store, image = load_layers(tmp_path, layer)
+        said, new = (os.stat(f"{store.layers_of(image)[0]}/usr/lib/{name}") for name in ("said", "new/dir"))
+    finally:
+        os.umask(old)
+    assert (stat.S_IMODE(said.st_mode), said.st_mtime) == (0o711, 77)
+    assert stat.S_IMODE(new.st_mode) == 0o755
+
+
+def test_what_was_said_of_a_directory_that_is_replaced_counts_no_more(tmp_path: Path) -> None:
+    layer = archive([
+        member("d", tarfile.DIRTYPE), member("d/.wh.gone"), member("d/.wh..wh..opq"),
+        member("d/link", tarfile.LNKTYPE, linkname="elsewhere"), member("d", data=b"a file now"),
+    ])  # fmt: skip
+    store, image = load_layers(tmp_path, layer)
+    (path,) = store.layers_of(image)
+    assert Path(path, "d").read_bytes() == b"a file now"
 
 
 def test_row_10_no_extractor_of_the_standard_library_is_used() -> None:

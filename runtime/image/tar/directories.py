@@ -23,6 +23,8 @@ class Directories:
         """Those that were made because something is in them, and of which the archive hasn't said anything."""
         self.through_links = True
         """Whether symlinks of the layer on the way are followed, inside it."""
+        self.aliases: dict[bytes, bytes] = {}
+        """Where those of `get` really are that symlinks lead to."""
         self._open: OrderedDict[bytes, int] = OrderedDict({b"": root})
 
     def close(self) -> None:
@@ -48,6 +50,7 @@ class Directories:
     def forget(self) -> None:
         """To be called when a directory or a symlink was replaced."""
         self.close()
+        self.aliases.clear()
 
     def _find(self, path: bytes, make: bool) -> int:
         try:
@@ -89,19 +92,22 @@ class Directories:
     def _follow(self, path: bytes, make: bool) -> int:
         """Through symlinks of the layer, which has itself for a root then: as it will be for a container."""
         try:
-            return openat2(self.root, path, _DIRECTORY, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+            fd = openat2(self.root, path, _DIRECTORY, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
         except FileNotFoundError:
             if not make:
                 raise
         except OSError as error:
             raise _refusal(error, path) from None
+        else:
+            self.aliases[path] = _path_of(fd)[len(_path_of(self.root)) :].lstrip(b"/")
+            return fd
         above, _, name = path.rpartition(b"/")
-        parent = self.get(above) if above != path else self.root
-        try:
-            os.mkdir(name, 0o755, dir_fd=parent)
-        except FileExistsError:
-            raise Corrupt(f"archive: a member's name goes through a broken symlink: {show(path)}") from None
-        return openat2(parent, name, _DIRECTORY, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+        self.get(above)
+        real = (self.aliases.get(above, above) + b"/" + name).lstrip(b"/")
+        if real == path:
+            raise Corrupt(f"archive: a member's name goes through a broken symlink: {show(path)}")
+        self.aliases[path] = real
+        return self._find(real, make)
 
     def _forget_oldest(self) -> None:
         path = next(path for path in self._open if path)
@@ -116,6 +122,10 @@ def remove(directory: int, name: bytes) -> bool:
         return True
     os.unlink(name, dir_fd=directory)
     return stat.S_ISLNK(mode)
+
+
+def _path_of(fd: int) -> bytes:
+    return os.readlink(b"/proc/self/fd/%d" % fd)
 
 
 def _refusal(error: OSError, path: bytes) -> Exception:

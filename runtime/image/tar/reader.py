@@ -106,7 +106,7 @@ class TarReader:
     ) -> Member:
         """A member whose header other headers add to."""
         kind = fields[7]
-        name = records.get(b"GNU.sparse.name") or records.get(b"path", name)
+        name = records.get(b"GNU.sparse.name") or records.get(b"path") or name
         kind = DIRECTORY if name.endswith(b"/") and _KINDS[kind] == FILE and kind != b"S" else kind
         length = decimal(records[b"size"]) if b"size" in records else octal(fields[4])
         self._begin(length if kind == b"S" or _KINDS[kind] == FILE else 0)
@@ -118,7 +118,7 @@ class TarReader:
         return Member(
             _KINDS[kind], name, octal(fields[1]) & 0o7777, uid, gid, self._left if size is None else size,
             modified, members.time_ns(records[b"atime"]) if b"atime" in records else modified,
-            records.get(b"linkpath", _text(fields[8])),
+            records.get(b"linkpath") or _text(fields[8]),
             (octal(fields[13]), octal(fields[14])) if kind in b"34" else (0, 0),
             members.xattrs_of(records), sparse,
         )  # fmt: skip

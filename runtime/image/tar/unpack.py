@@ -91,6 +91,8 @@ class _Unpacker:
         if self._links:
             self._links.pop(place, None)
         directory = self.directories.get(place.directory)
+        if self.directories.aliases:
+            place = place._replace(directory=self.directories.aliases.get(place.directory, place.directory))
         if member.kind == DIRECTORY:
             self._directory(directory, place, member)
             return
@@ -188,8 +190,12 @@ class _Unpacker:
         if not remove(directory, place.name):
             return directory
         below = place.path + b"/"
-        for path in [path for path in self._attributes if path == place.path or path.startswith(below)]:
-            del self._attributes[path]
+        for said in (self._attributes, self._opaque):
+            for path in [path for path in said if (path + b"/").startswith(below)]:
+                del said[path]
+        for waiting in (self._whiteouts, self._links):
+            for inside in [inside for inside in waiting if inside.path.startswith(below)]:
+                del waiting[inside]
         self.directories.implied = {path for path in self.directories.implied if not (path + b"/").startswith(below)}
         self.directories.forget()
         return self.directories.get(place.directory)
