@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.fuse.conftest import MakeUnion
+from tests.semantics.sidebyside import EXCHANGE, renameat2
 from tests.support import needs
 
 pytestmark = needs.root
@@ -156,6 +157,25 @@ def test_two_readers_of_one_directory_do_not_disturb_each_other(listed, open_fds
     second += rest(other)
     first += rest(fd)
     assert names(first) == names(second)
+
+
+@pytest.mark.parametrize("exchanged", [False, True])
+def test_a_directory_that_moved_lists_its_new_parent(make_union: MakeUnion, open_fds, exchanged: bool) -> None:
+    def fill(lower: Path) -> None:
+        (lower / "one/moved").mkdir(parents=True)
+        (lower / "other/counterpart").mkdir(parents=True)
+
+    def parents(path: Path) -> list[int]:
+        return [entry.ino for entry in rest(open_fds(path, os.O_RDONLY | os.O_DIRECTORY)) if entry.name == ".."]
+
+    union = make_union(fill)
+    one, other = union.top / "one", union.top / "other"
+    assert parents(one / "moved") == [one.stat().st_ino]
+    assert parents(other / "counterpart") == [other.stat().st_ino]
+    renameat2(one / "moved", other / "counterpart" if exchanged else other / "moved", EXCHANGE if exchanged else 0)
+    assert parents(other / ("counterpart" if exchanged else "moved")) == [other.stat().st_ino]
+    if exchanged:
+        assert parents(one / "moved") == [one.stat().st_ino]
 
 
 def test_a_directory_removed_while_open_lists_nothing(make_union: MakeUnion, open_fds) -> None:

@@ -31,6 +31,7 @@ class Union:
         "layers",
         "locks",
         "metacopy",
+        "moved",
         "name_max",
         "new_handle",
         "options",
@@ -82,6 +83,9 @@ class Union:
         self.changed: list[Node] = []
         """Nodes whose attributes a verb changed that wasn't about them: copy-up moves ctime, blocks and a directory's
         links. A carrier that lets its client cache attributes tells it, and empties the list."""
+        self.moved: list[Dir] = []
+        """Directories that have got another parent, which `..` of their listings means now: as `changed`, for a carrier
+        that lets its client cache listings."""
         self.put_away: Callable[[int], None] = os.close
         """Closes the last descriptor of what was deleted: its filesystem frees it now, which may take long. A carrier
         with threads has one of them do it."""

@@ -47,7 +47,7 @@ def request(
         except Exception as error:
             raise pyfuse3.FUSEError(errno_of(error)) from None
         finally:
-            if self.changed:
+            if self.changed or self._union.moved:
                 self.tell_changes()
 
     return answered
@@ -78,6 +78,7 @@ class UnionOperations(pyfuse3.Operations):
             except FileNotFoundError:
                 continue  # the kernel doesn't know it, or not any more
         self.changed.clear()
+        self._union.moved.clear()  # listings aren't kept
 
     def _node(self, nodeid: int) -> Node:
         if nodeid == pyfuse3.ROOT_INODE:

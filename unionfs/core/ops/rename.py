@@ -199,6 +199,8 @@ class _Move:
         if isinstance(node, Dir):
             node.parent, node.name = target, newname
             target.children[newname] = node
+            if source is not target:
+                self.union.moved.append(node)
         elif isinstance(node, File):
             holding.drop_name(node, source, name)
             holding.add_name(node, target, newname)

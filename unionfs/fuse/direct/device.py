@@ -14,6 +14,7 @@ _OUT_HEADER_BYTES = protocol.OUT_HEADER.size
 _ONE_WRITE_BYTES = 4096
 """Up to here it is cheaper to copy a reply behind its header than to have the kernel gather the two."""
 _ATTRIBUTES_ALONE = -1
+_TO_THE_END = 0
 _ERRNO_END = 512
 """Errors from here on are the kernel's own; it takes no reply with one, and who asked would wait for ever."""
 
@@ -67,6 +68,10 @@ class Device:
     def drop_attributes(self, nodeid: int) -> None:
         """Have the kernel ask for the attributes of a node again; nothing to do if it doesn't know it."""
         self._notify(Notify.INVAL_INODE, protocol.INVAL_INODE_OUT.pack(nodeid, _ATTRIBUTES_ALONE, 0))
+
+    def drop_listing(self, nodeid: int) -> None:
+        """Have the kernel ask for the listing of a directory again, and for its attributes."""
+        self._notify(Notify.INVAL_INODE, protocol.INVAL_INODE_OUT.pack(nodeid, 0, _TO_THE_END))
 
     def drop_name(self, nodeid: int, name: bytes) -> None:
         """Have the kernel look `name` of the directory up again.

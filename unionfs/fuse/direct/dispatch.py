@@ -24,6 +24,7 @@ class Sender(Protocol):
     def reply(self, unique: int, answer: Answer) -> None: ...
     def refuse(self, unique: int, number: int) -> None: ...
     def drop_attributes(self, nodeid: int) -> None: ...
+    def drop_listing(self, nodeid: int) -> None: ...
     def drop_name(self, nodeid: int, name: bytes) -> None: ...
 
 
@@ -36,6 +37,7 @@ class Dispatcher:
         self._workers = workers
         self._tasks = Tasks(workers, self._answer)
         self._changed = mount.union.changed
+        self._moved = mount.union.moved
         self._requests = mount.requests
         self._preload = mount.preload
         self._handlers: list[Handler | None] = [None] * _OPCODES
@@ -73,7 +75,7 @@ class Dispatcher:
             self._tasks.start(request.unique, answer)
 
     def _answer(self, unique: int, answer: Answer | Exception) -> None:
-        if self._changed:
+        if self._changed or self._moved:
             self._tell_changes()
         if self._mount.replaced:
             self._tell_names()
@@ -85,11 +87,14 @@ class Dispatcher:
             self._sender.reply(unique, answer)
 
     def _tell_changes(self) -> None:
-        """Have the kernel ask again for attributes that a verb changed without being about them."""
+        """Have the kernel ask again for attributes and listings that a verb changed without being about them."""
         for node in self._changed:
             for nodeid in self._mount.nodeids.all_of(node):
                 self._sender.drop_attributes(nodeid)
+        for directory in self._moved:
+            self._sender.drop_listing(self._mount.nodeids.of(directory))
         self._changed.clear()
+        self._moved.clear()
 
     def _tell_names(self) -> None:
         """Have the kernel look up names that mean another nodeid now, in a thread: it may wait for a reply of ours."""

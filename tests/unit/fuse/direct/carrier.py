@@ -48,6 +48,9 @@ class Carrier:
     def drop_attributes(self, nodeid: int) -> None:
         self.dropped.append(nodeid)
 
+    def drop_listing(self, nodeid: int) -> None:
+        self.dropped.append(nodeid)
+
     def drop_name(self, nodeid: int, name: bytes) -> None:
         self.dropped.append((nodeid, name))
 
