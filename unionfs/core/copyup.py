@@ -16,6 +16,7 @@ from unionfs.core.layer import Layer
 from unionfs.core.override import Owner
 from unionfs.core.union import Union
 from unionfs.core.work import Steps, Work
+from unionfs.core.workdir import Workdir
 from unionfs.linux.at import At
 from unionfs.linux.copyrange import copy_data
 
@@ -35,8 +36,18 @@ def upper_dir(union: Union, node: Dir) -> UpperPart:
     if node.upper is not None:
         return node.upper
     workdir = checks.writable(union)
+    lacking = [node]
+    while (above := lacking[-1].parent) is not None and above.upper is None:
+        lacking.append(above)
+    for directory in reversed(lacking):  # no recursion: they may be thousands
+        part = _copy_dir(union, workdir, directory)
+    return part
+
+
+def _copy_dir(union: Union, workdir: Workdir, node: Dir) -> UpperPart:
+    """The upper's share in `node`, whose parent has one."""
     assert node.parent is not None  # the root has an upper share from the start
-    parent = upper_dir(union, node.parent)
+    assert node.parent.upper is not None
     source = At(union.fds.fd(node.parts[0]))
     st = source.stat()
     name = workdir.name()
@@ -46,7 +57,7 @@ def upper_dir(union: Union, node: Dir) -> UpperPart:
         copy_metadata(union, source, st, temporary, objects.holder(union, node))
         _set_origin(union, node, source, st, temporary)
         real = real_id(temporary.stat())
-        _publish(union, name, parent, node.name)
+        _publish(union, name, node.parent.upper, node.name)
     except OSError:
         workdir.discard(name)
         raise

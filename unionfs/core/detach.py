@@ -5,7 +5,7 @@ nothing that anyone sees, so it may stop anywhere.
 """
 
 from unionfs.core import copyup, holding, objects, tree
-from unionfs.core.inodes import Dir, File
+from unionfs.core.inodes import Dir, File, Node
 from unionfs.core.union import Union
 from unionfs.core.work import Steps
 
@@ -30,6 +30,24 @@ def detach(union: Union, node: Dir) -> Steps[None]:
 def _copy(union: Union, node: Dir) -> Steps[bool]:
     """One pass over the tree; whether it had to wait for anything, so that names may have come since."""
     slept = False
+    node.opens += 1
+    waiting = [node]  # no recursion: trees may be deeper
+    try:
+        while waiting:
+            directory = waiting.pop()
+            try:
+                slept |= yield from _copy_names(union, directory, waiting)
+            finally:
+                _let_go(union, directory)
+    finally:
+        for directory in waiting:
+            _let_go(union, directory)
+    return slept
+
+
+def _copy_names(union: Union, node: Dir, waiting: list[Dir]) -> Steps[bool]:
+    """Copy up `node` and the files in it; whether it had to wait. Its directories are held, and join `waiting`."""
+    slept = False
     if node.dead:
         return slept
     copyup.upper_dir(union, node)
@@ -38,27 +56,33 @@ def _copy(union: Union, node: Dir) -> Steps[bool]:
         if child is None:
             continue
         child.opens += 1
+        if isinstance(child, Dir):
+            waiting.append(child)
+            continue
         try:
-            if isinstance(child, Dir):
-                slept |= yield from _copy(union, child)
-            elif isinstance(child, File):
+            if isinstance(child, File):
                 slept |= not child.is_upper
                 yield from copyup.upper_file(union, child)
                 if (node, name) in child.names:
                     copyup.upper_name(union, node, name, child)
         finally:
-            child.opens -= 1
-            holding.forget(union, child)
+            _let_go(union, child)
     return slept
+
+
+def _let_go(union: Union, node: Node) -> None:
+    node.opens -= 1
+    holding.forget(union, node)
 
 
 def _forget_lower(union: Union, node: Dir) -> None:
     """Let memory know that `node` and all below it have no lower content any more."""
-    for part in node.parts[1:]:
-        union.fds.drop(part)
-    del node.parts[1:]
-    if node.index is not None:
-        node.index.forget_lower()
-    for child in node.children.values():
-        if isinstance(child, Dir):
-            _forget_lower(union, child)
+    waiting = [node]
+    while waiting:
+        directory = waiting.pop()
+        for part in directory.parts[1:]:
+            union.fds.drop(part)
+        del directory.parts[1:]
+        if directory.index is not None:
+            directory.index.forget_lower()
+        waiting += [child for child in directory.children.values() if isinstance(child, Dir)]

@@ -8,12 +8,14 @@ import errno
 import os
 import stat
 from collections import OrderedDict
+from collections.abc import Iterator
 
 from unionfs.core.dialect import WHITEOUT, Dialect, Marks
 from unionfs.linux import fsops
 from unionfs.linux.at import At
 
 _OPEN_DIR = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_PATH_MAX = 4096  # with the zero byte at its end
 _INSIDE = fsops.RESOLVE_BENEATH | fsops.RESOLVE_NO_SYMLINKS | fsops.RESOLVE_NO_MAGICLINKS
 
 
@@ -45,17 +47,30 @@ class Layer:
         """Open the directory `path` of this layer, O_PATH. Raises OSError: ENOENT, ENOTDIR, ELOOP, EXDEV."""
         if not path:
             return os.open(b".", _OPEN_DIR, dir_fd=self.root)
+        fd = self.root
+        for piece in _pieces(path):
+            try:
+                deeper = self._enter(fd, piece)
+            finally:
+                if fd != self.root:
+                    os.close(fd)
+            fd = deeper
+        return fd
+
+    def _enter(self, dirfd: int, path: bytes) -> int:
+        """Open the directory `path` below `dirfd`."""
         resolve = _INSIDE | fsops.RESOLVE_NO_XDEV if self.is_upper else _INSIDE
         try:
-            return fsops.openat2(self.root, path, _OPEN_DIR, resolve)
+            return fsops.openat2(dirfd, path, _OPEN_DIR, resolve)
         except OSError as error:
             if error.errno != errno.ENOSYS:
                 raise
-        return self._walk(path)
+        return self._walk(dirfd, path)
 
-    def _walk(self, path: bytes) -> int:
-        """`open_dir` before Linux 5.6: name by name, each without following a symlink."""
-        fd = os.open(b".", _OPEN_DIR, dir_fd=self.root)
+    @staticmethod
+    def _walk(dirfd: int, path: bytes) -> int:
+        """`_enter` before Linux 5.6: name by name, each without following a symlink."""
+        fd = os.open(b".", _OPEN_DIR, dir_fd=dirfd)
         for name in path.split(b"/"):
             try:
                 deeper = os.open(name, _OPEN_DIR, dir_fd=fd)
@@ -63,6 +78,15 @@ class Layer:
                 os.close(fd)
             fd = deeper
         return fd
+
+
+def _pieces(path: bytes) -> Iterator[bytes]:
+    """`path` in pieces that system calls take: directories may be deeper than any path."""
+    while len(path) >= _PATH_MAX:
+        piece = path[: path.rindex(b"/", 0, _PATH_MAX)]
+        yield piece
+        path = path[len(piece) + 1 :]
+    yield path
 
 
 class DirPart:
