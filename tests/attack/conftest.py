@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Pyunion, busybox, layer, own_network, wait_for
+from tests.e2e.conftest import Pyunion, busybox, layer, own_network
 from tests.e2e.conftest import pyunion as connected
+from tests.support.waiting import wait_for
 
 __all__ = ["Pyunion", "busybox", "connected", "inside", "layer", "own_network", "pyunion", "tree_hash", "wait_for"]
 

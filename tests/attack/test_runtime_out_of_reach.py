@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.attack.conftest import PYTHON, RACES, Pyunion, wait_for
+from tests.attack.conftest import PYTHON, RACES, Pyunion
 from tests.support import needs
+from tests.support.waiting import wait_for
 
 pytestmark = needs.root
 

@@ -4,8 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,19 +12,11 @@ import pytest
 
 from runtime.container.network import bring_loopback_up
 from tests.support import needs
+from tests.support.waiting import DEADLINE_S, wait_for
 from unionfs.linux.process import CLONE_NEWNET, setns, unshare
 
-_DEADLINE_S = 30
 _PASSWD = "root:x:0:0::/root:/bin/sh\nalice:x:1000:1001::/home/alice:/bin/sh\n"
 _GROUP = "root:x:0:\nalice:x:1001:\nstaff:x:50:alice\naudio:x:63:root,alice\n"
-
-
-def wait_for(what: str, condition: Callable[[], object]) -> None:
-    """Poll until `condition` holds."""
-    deadline = time.monotonic() + _DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"{what}: not after {_DEADLINE_S} s"
-        time.sleep(0.005)
 
 
 class Process(NamedTuple):
@@ -84,7 +75,7 @@ class Pyunion:
             capture_output=True,
             text=True,
             errors="surrogateescape",
-            timeout=_DEADLINE_S,
+            timeout=DEADLINE_S,
             check=False,
         )
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Pyunion, wait_for
+from tests.e2e.conftest import Pyunion
+from tests.support.waiting import wait_for
 
 _UNTIL_NOW = ("--since", "1h", "--until", "0s")
 _READY = "echo ready; while :; do sleep 0.1; done"

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Pyunion, wait_for
+from tests.e2e.conftest import Pyunion
 from tests.e2e.test_background import detach
+from tests.support.waiting import wait_for
 
 _TREE = "mkdir -p /d/e; echo hi >/d/e/f; ln -s e /d/link; chown 5:6 /d/e/f; chmod 751 /d/e; echo ready; sleep 1000"
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Process, Pyunion, descendants, process, wait_for
+from tests.e2e.conftest import Process, Pyunion, descendants, process
 from tests.e2e.test_background import detach
+from tests.support.waiting import wait_for
 
 
 def test_output_and_status_are_those_of_the_command(pyunion: Pyunion) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import Pyunion, wait_for
+from tests.e2e.conftest import Pyunion
+from tests.support.waiting import wait_for
 
 QUICK = ("--health-interval=50ms", "--health-start-interval=50ms", "--health-timeout=20s")
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Process, Pyunion, descendants, process, wait_for
+from tests.e2e.conftest import Process, Pyunion, descendants, process
+from tests.support.waiting import wait_for
 
 ROLES = ("cli", "monitor", "driver", "init", "command")
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.e2e.conftest import Pyunion, wait_for
+from tests.e2e.conftest import Pyunion
+from tests.support.waiting import wait_for
 
 
 def make(pyunion: Pyunion, name: str, script: str) -> None:

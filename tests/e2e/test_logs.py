@@ -3,8 +3,9 @@
 import json
 import subprocess
 
-from tests.e2e.conftest import Pyunion, wait_for
+from tests.e2e.conftest import Pyunion
 from tests.e2e.test_background import detach, status
+from tests.support.waiting import wait_for
 
 
 def test_the_streams_are_kept_apart(pyunion: Pyunion) -> None:

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Process, Pyunion, descendants, process, wait_for
+from tests.e2e.conftest import Process, Pyunion, descendants, process
 from tests.e2e.test_rootless import PROGRAM, User, user
+from tests.support.waiting import wait_for
 
 __all__ = ["user"]
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Pyunion, descendants, process, wait_for
+from tests.e2e.conftest import Pyunion, descendants, process
 from tests.support import needs
 from tests.support.mounts import PYUNIONFS
+from tests.support.waiting import wait_for
 
 
 def test_what_others_keep_in_the_run_directory_is_left_alone(pyunion: Pyunion) -> None:

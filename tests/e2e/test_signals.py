@@ -5,7 +5,8 @@ import subprocess
 
 import pytest
 
-from tests.e2e.conftest import Pyunion, descendants, wait_for
+from tests.e2e.conftest import Pyunion, descendants
+from tests.support.waiting import wait_for
 
 _TRAP = "trap 'echo got; exit 5' {0}; echo ready; while :; do read x; done"
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Pyunion, descendants, wait_for
+from tests.e2e.conftest import Pyunion, descendants
+from tests.support.waiting import wait_for
 
 _DEADLINE_S = 30
 

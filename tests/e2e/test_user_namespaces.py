@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Pyunion, wait_for
+from tests.e2e.conftest import Pyunion
+from tests.support.waiting import wait_for
 
 FIRST = (1 << 30) + (os.getpid() % 1000 << 16)  # several may test at once
 MAP = f"--uidmap=0:{FIRST}:65536"

@@ -15,6 +15,7 @@ import pytest
 
 from tests.support import needs
 from tests.support.mounts import Mounted, MountFactory, is_mount_point
+from tests.support.waiting import wait_for
 
 _REQUEST = re.compile(r"DEBUG: (\w+)\(")
 _SETTLE_S = 0.05
@@ -103,10 +104,7 @@ class Gate:
 
     def wait_for_reader(self) -> None:
         """Return when a read is held up."""
-        deadline = time.monotonic() + READY_TIMEOUT_S
-        while not (self.control / "waiting").exists():
-            assert time.monotonic() < deadline, "nobody reads"
-            time.sleep(0.01)
+        wait_for("a read that is held up", (self.control / "waiting").exists)
 
     def open(self) -> None:
         """Let it be read."""

@@ -4,7 +4,6 @@ import errno
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 from tests.fuse.conftest import MakeUnion, Union
 from tests.support import needs
 from tests.support.mounts import is_mount_point, mount_point_lines
+from tests.support.waiting import wait_for
 
 pytestmark = needs.root
 
@@ -98,8 +98,7 @@ def test_a_signal_at_any_moment_of_the_start_leaves_no_mount(public_path: Path) 
     command = [*PYUNIONFS, "-f", "-o", f"lowerdir={public_path}/lower", str(point)]
     for _ in range(8):
         driver = subprocess.Popen(command, stderr=subprocess.PIPE)
-        while not mount_point_lines(point):
-            time.sleep(0.001)
+        wait_for("the mount", lambda: mount_point_lines(point))
         driver.send_signal(signal.SIGTERM)
         _, complaint = driver.communicate(timeout=END_TIMEOUT_S)
         assert (driver.returncode, complaint) == (0, b"")
@@ -141,10 +140,7 @@ def test_the_read_ahead_is_large(make_union: MakeUnion) -> None:
     union = make_union(fill)
     device = mount_point_lines(union.top)[0].split(" ")[2]
     setting = Path(f"/sys/class/bdi/{device}/read_ahead_kb")
-    deadline = time.monotonic() + 5
-    while setting.read_text() != "4096\n" and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert setting.read_text() == "4096\n"
+    wait_for("4 MiB", lambda: setting.read_text() == "4096\n")
 
 
 def test_many_mounts_and_unmounts_leave_nothing(make_union: MakeUnion) -> None:

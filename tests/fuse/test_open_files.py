@@ -7,7 +7,6 @@ import mmap
 import multiprocessing
 import os
 import struct
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 
 from tests.fuse.conftest import MakeUnion
 from tests.support import needs
+from tests.support.waiting import wait_for
 
 pytestmark = needs.root
 
@@ -69,10 +69,7 @@ def test_what_is_deleted_takes_no_space_though_it_was_in_use(make_union: MakeUni
     for number in range(200):
         (union.top / f"file{number}").write_bytes(b"x")
         (union.top / f"file{number}").unlink()
-    deadline = time.monotonic() + 20
-    while deleted := [link for link in links_of(union.driver.pid) if link.endswith(" (deleted)")]:
-        assert time.monotonic() < deadline, deleted
-        time.sleep(0.02)
+    wait_for("no deleted file", lambda: not any(link.endswith(" (deleted)") for link in links_of(union.driver.pid)))
 
 
 def links_of(pid: int) -> list[str]:

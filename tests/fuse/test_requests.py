@@ -16,6 +16,7 @@ from tests.support import needs
 from tests.support.chroot import run_inside
 from tests.support.image import Image
 from tests.support.mounts import PYUNIONFS, MountFactory
+from tests.support.waiting import wait_for
 from unionfs.fuse.direct import statistics
 
 pytestmark = [needs.root, direct_only]  # pyfuse3 doesn't count
@@ -89,9 +90,7 @@ def test_a_signal_has_the_requests_told_in_the_log(make_union: MakeUnion) -> Non
     union = make_union(fill)
     os.stat(union.top / "file")
     union.driver.send_signal(signal.SIGUSR1)
-    deadline = time.monotonic() + 5
-    while "requests: " not in union.mounted.log_text() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for("the requests in the log", lambda: "requests: " in union.mounted.log_text())
     assert "lookup 1" in union.mounted.log_text()
 
 

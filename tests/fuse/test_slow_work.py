@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,8 @@ from tests.fuse.conftest import Gate, Union
 from tests.fuse.gate import PATTERN
 from tests.support import needs
 from tests.support.mounts import MountFactory
+from tests.support.waiting import wait_for
+from unionfs.fuse.direct import statistics
 
 pytestmark = needs.root
 
@@ -203,6 +205,18 @@ def ended(pid: int) -> int:
     return os.waitstatus_to_exitcode(found[1])
 
 
+def open_meanwhile(pool: ThreadPoolExecutor, gated: Union) -> "Future[None]":
+    """Write to the file in a thread; return when its open has reached the driver."""
+    before = opens(gated)
+    future = pool.submit(write_start, gated.top / "big")
+    wait_for("a second open", lambda: opens(gated) > before)
+    return future
+
+
+def opens(union: Union) -> int:
+    return statistics.ask(os.fsencode(union.top))["open"]
+
+
 def leftovers(union: Union) -> list[Path]:
     return list((union.upper.with_name("upper.work") / "work").iterdir())
 
@@ -221,10 +235,7 @@ def test_a_signal_ends_a_copy_up_and_nothing_is_left_of_it(gated: Union, gate: G
     os.kill(pid, number)
     assert ended(pid) == (errno.EINTR if number == signal.SIGALRM else -signal.SIGKILL)
     gate.open()
-    deadline = time.monotonic() + PROMPT_S
-    while leftovers(gated) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert leftovers(gated) == []
+    wait_for("an empty work directory", lambda: not leftovers(gated))
     assert not (gated.upper / "big").exists()
     write_start(gated.top / "big")
     assert (gated.upper / "big").stat().st_size == gate.size_bytes
@@ -235,8 +246,7 @@ def test_a_signal_to_one_of_two_leaves_the_copy_to_the_other(gated: Union, gate:
     first = opener(gated.top / "big")
     gate.wait_for_reader()
     with ThreadPoolExecutor() as pool:
-        second = pool.submit(write_start, gated.top / "big")
-        time.sleep(0.2)  # until it waits too
+        second = open_meanwhile(pool, gated)
         os.kill(first, signal.SIGALRM)
         assert ended(first) == errno.EINTR
         gate.open()
@@ -253,8 +263,7 @@ def test_who_asks_again_after_a_signal_gets_a_whole_copy(gated: Union, gate: Gat
     os.kill(first, signal.SIGALRM)
     assert ended(first) == errno.EINTR
     with ThreadPoolExecutor() as pool:
-        second = pool.submit(write_start, gated.top / "big")
-        time.sleep(0.2)
+        second = open_meanwhile(pool, gated)
         gate.open()
         second.result(PROMPT_S)
     content = (gated.upper / "big").read_bytes()

@@ -2,7 +2,6 @@
 
 import json
 import tarfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from tests.image_store.conftest import Command, busybox
 from tests.image_store.layouts import archive, make_layout, member
 from tests.support import needs
+from tests.support.waiting import wait_for
 
 pytestmark = needs.root
 IMAGE, MADE = "example.org/test:1", "example.org/made:1"
@@ -72,9 +72,7 @@ def test_a_container_is_suspended_while_its_files_are_read(pyunion: Command, bus
 
 
 def _wait_for_more(folder: Path, size: int) -> None:
-    deadline = time.monotonic() + 30
-    while _size(folder) <= size:
-        assert time.monotonic() < deadline, "it doesn't go on"
+    wait_for("more", lambda: _size(folder) > size)
 
 
 def _size(folder: Path) -> int:

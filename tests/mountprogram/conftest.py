@@ -3,7 +3,6 @@
 import os
 import shlex
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +12,10 @@ import pytest
 from tests.support import needs
 from tests.support.mounts import PYUNIONFS, binding_words
 from tests.support.tree import Snapshot, snapshot
+from tests.support.waiting import wait_for
 
 CHECKOUT = Path(__file__).parents[2]
 RUN_TIMEOUT_S = 30
-DRIVER_END_TIMEOUT_S = 20
 
 
 @dataclass
@@ -61,10 +60,7 @@ class Stage:
 
     def wait_for_drivers(self) -> None:
         """Wait until no process was started with a path of ours; fail if one stays."""
-        deadline = time.monotonic() + DRIVER_END_TIMEOUT_S
-        while left := processes_naming(self.top):
-            assert time.monotonic() < deadline, f"still there: {left}"
-            time.sleep(0.02)
+        wait_for("the driver's end", lambda: not processes_naming(self.top))
 
     def snapshot(self) -> Snapshot:
         """All that lies here, as it is on disk."""

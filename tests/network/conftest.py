@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Pyunion, busybox, layer, own_network, pyunion, wait_for
+from tests.e2e.conftest import Pyunion, busybox, layer, own_network, pyunion
 from tests.support import needs
+from tests.support.waiting import wait_for
 
 __all__ = ["Machine", "Pyunion", "busybox", "layer", "own_network", "python", "pyunion", "serve", "wait_for"]
 

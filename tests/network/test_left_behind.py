@@ -12,7 +12,8 @@ from contextlib import suppress
 import pytest
 
 from tests.e2e.conftest import descendants, process
-from tests.network.conftest import Machine, Pyunion, left_behind, serve, wait_for
+from tests.network.conftest import Machine, Pyunion, left_behind, serve
+from tests.support.waiting import wait_for
 
 KILLS = int(os.environ.get("PYUNION_TEST_KILLS", "6"))
 ROLES = ("monitor", "driver", "init", "ports and names")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.network.conftest import MACHINE, NEIGHBOUR, PEERS, PYTHON, Machine, Pyunion, address_of, ask, serve, wait_for
+from tests.network.conftest import MACHINE, NEIGHBOUR, PEERS, PYTHON, Machine, Pyunion, address_of, ask, serve
+from tests.support.waiting import wait_for
 
 
 @pytest.mark.parametrize("kind", ["tcp", "udp"])

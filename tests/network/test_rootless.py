@@ -5,8 +5,9 @@ import socket
 import pytest
 
 from tests.e2e.test_rootless import User, processes, user
-from tests.network.conftest import MACHINE, NEIGHBOUR, Machine, wait_for
+from tests.network.conftest import MACHINE, NEIGHBOUR, Machine
 from tests.support import needs
+from tests.support.waiting import wait_for
 
 __all__ = ["user"]
 

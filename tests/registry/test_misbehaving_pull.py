@@ -14,6 +14,7 @@ import pytest
 from tests.registry.client import Client
 from tests.registry.misbehaving import LAYER_BYTES, OCI, Handler, Misbehaving, running
 from tests.support import needs
+from tests.support.waiting import wait_for
 
 pytestmark = needs.root
 
@@ -358,7 +359,4 @@ def _start(client: Client, server: Misbehaving) -> "subprocess.Popen[bytes]":
 
 
 def _wait_for_request(server: Misbehaving, pattern: str) -> None:
-    deadline = time.monotonic() + 30
-    while not server.asked(pattern):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_for(f"a request of {pattern}", lambda: server.asked(pattern))

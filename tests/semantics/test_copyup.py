@@ -6,7 +6,6 @@ import shutil
 import socket
 import stat
 import subprocess
-import time
 
 from tests.semantics.sidebyside import (
     EXCHANGE,
@@ -23,6 +22,7 @@ from tests.semantics.sidebyside import (
     shell,
 )
 from tests.support import needs
+from tests.support.waiting import wait_for
 
 pytestmark = [needs.root]
 
@@ -235,8 +235,7 @@ def test_41_a_program_that_runs_goes_on(tmp_path, union_mount):
     mounted = union_mount([lower], tmp_path / "upper")
     with subprocess.Popen([mounted.path / "program", "60"]) as process:
         try:
-            while not os.readlink(f"/proc/{process.pid}/exe").endswith("program"):
-                time.sleep(0.01)
+            wait_for("the program", lambda: os.readlink(f"/proc/{process.pid}/exe").endswith("program"))
             assert outcome(os.open, mounted.path / "program", os.O_RDWR) == "ETXTBSY"
             assert process.poll() is None
         finally:
