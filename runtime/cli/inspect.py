@@ -2,9 +2,11 @@
 
 from typing import Any
 
+from runtime.cli.listing import written
 from runtime.cli.options import Option, Parsed, verb
 from runtime.cli.tables import FORMAT_DESCRIBED, print_described
 from runtime.container.describe import describe_container
+from runtime.container.record import Container
 from runtime.container.store import Store
 from runtime.errors import Refusal, UsageError
 from runtime.image.errors import ImageError, Missing
@@ -14,6 +16,7 @@ from runtime.places import Places
 
 _INSPECT = (
     FORMAT_DESCRIBED,
+    Option("size", "also what a container has written (SizeRw), and all of it (SizeRootFs)", "s"),
     Option("type", "container or image, where a name is both", "", "TYPE"),
 )
 _TYPES = ("", "container", "image")
@@ -30,7 +33,8 @@ def inspect(options: Parsed, places: Places) -> int:
     kind = options.one("type")
     if kind not in _TYPES:
         raise UsageError(f"unknown --type {kind!r}: there are container and image")
-    print_described([_describe(places, name, kind) for name in options.words], options.one("format"))
+    found = [_describe(places, name, kind, sized=options.on("size")) for name in options.words]
+    print_described(found, options.one("format"))
     return 0
 
 
@@ -56,7 +60,7 @@ def describe_image(image: Image) -> dict[str, Any]:
     }
 
 
-def _describe(places: Places, name: str, kind: str) -> dict[str, Any]:
+def _describe(places: Places, name: str, kind: str, *, sized: bool) -> dict[str, Any]:
     """A container, or else an image. Raises Refusal."""
     if kind != "image":
         try:
@@ -65,8 +69,13 @@ def _describe(places: Places, name: str, kind: str) -> dict[str, Any]:
             if kind == "container":
                 raise
         else:
-            return describe_container(container)
+            return {**describe_container(container), **(_sizes(container) if sized else {})}
     try:
         return describe_image(ImageStore(places).resolve(name))
     except Missing as error:
         raise error if kind else ImageError(f"no such container or image: {name}") from None
+
+
+def _sizes(container: Container) -> dict[str, int]:
+    own = written(container.upper)
+    return {"SizeRw": own, "SizeRootFs": own + sum(map(written, container.config().layers))}

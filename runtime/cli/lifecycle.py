@@ -136,18 +136,20 @@ def _wait(container: Container) -> int:
     return int(container.state()["exit_code"])
 
 
-def _remove(store: Store, name: str, options: Parsed) -> None:
+def _remove(store: Store, name: str, options: Parsed) -> bool:
+    """Whether there was one."""
     try:
         container = store.find(name)
     except Refusal:
         if options.on("force"):
-            return
+            return False
         raise
     if options.on("force"):
         kill.forbid_restart(container)
         kill.thaw(container) if container.exists() else None
         container.kill()
     remove(store, container, with_volumes=options.on("volumes"))
+    return True
 
 
 def remove(store: Store, container: Container, *, with_volumes: bool = False) -> None:

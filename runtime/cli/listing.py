@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -16,9 +17,13 @@ from runtime.container.store import Store
 from runtime.places import Places
 from runtime.sizes import size_text
 
+_FILTERS = (
+    "ancestor", "before", "exited", "expose", "health", "id", "label", "name", "network", "publish", "since", "status",
+    "volume",
+)  # fmt: skip
 _PS = (
     Option("all", "those that don't run, too", "a"),
-    Option("filter", "ancestor=, exited=, health=, id=, label=, name=, network=, status= or volume=", "f", "KEY=VALUE"),
+    Option("filter", f"{'=, '.join(_FILTERS)}=", "f", "KEY=VALUE"),
     FORMAT,
     Option("last", "the N newest, whether they run or not", "n", "N"),
     Option("latest", "the newest, whether it runs or not", "l"),
@@ -26,7 +31,6 @@ _PS = (
     QUIET,
     Option("size", "also what each has written", "s"),
 )
-_FILTERS = ("ancestor", "exited", "health", "id", "label", "name", "network", "status", "volume")
 _COLUMNS = (
     ("CONTAINER ID", "ID"),
     ("IMAGE", "Image"),
@@ -49,6 +53,7 @@ def ps(options: Parsed, places: Places) -> int:
     everyone = options.on("all") or count > 0 or any(key in ("status", "exited") for key, _ in filters)
     store = Store(places)
     store.sweep()
+    filters = [(key, _birth(store, value) if key in ("before", "since") else value) for key, value in filters]
     full, sized = options.on("no-trunc"), options.on("size")
     rows = []
     for container in store.all():
@@ -56,7 +61,8 @@ def ps(options: Parsed, places: Places) -> int:
             about = container.config(), container.state(), status_of(container, container.state())
         except FileNotFoundError:  # removed meanwhile
             continue
-        if (everyone or about[2] in ("running", "paused", "restarting")) and matches(filters, partial(_is, *about)):
+        shown = everyone or about[2] in ("running", "paused", "restarting")
+        if shown and matches(filters, partial(_is, container, *about)):
             rows.append(_row(container, *about, full=full, sized=sized))
     rows = rows[:count] if count > 0 else rows
     if options.on("quiet"):
@@ -116,23 +122,39 @@ def _ports(container: Container) -> str:
     return ports_text(container.places, container.id)
 
 
+def _published(container: Container) -> set[str]:
+    """Ports of this machine that are its own: 8080/tcp."""
+    ends = (text.split("->") for text in _ports(container).split(", ") if "->" in text)
+    return {f"{outside.rpartition(':')[2]}/{inside.partition('/')[2]}" for outside, inside in ends}
+
+
 def written(upper: str) -> int:
     """Bytes that the files of an upper layer take."""
     total = 0
     for folder, _, names in os.walk(upper):
         for name in names:
-            status = os.lstat(f"{folder}/{name}")
-            total += status.st_blocks * 512
+            with suppress(FileNotFoundError):  # removed meanwhile
+                total += os.lstat(f"{folder}/{name}").st_blocks * 512
     return total
 
 
-def _is(config: Config, state: dict[str, Any], status: str, key: str, value: str) -> bool:
+def _birth(store: Store, name: str) -> str:
+    """When a container was made. Raises Refusal: there is none."""
+    return str(store.find(name).config().created_s)
+
+
+def _is(container: Container, config: Config, state: dict[str, Any], status: str, key: str, value: str) -> bool:
     if key == "label":
         return has_label(config.labels, value)
     if key == "exited":
         return status == "exited" and str(state["exit_code"]) == value
     if key == "health":
         return value == (state.get("health", {}).get("status", "none") if status == "running" else "none")
+    if key in ("before", "since"):
+        return config.created_s != float(value) and (config.created_s < float(value)) == (key == "before")
+    if key in ("expose", "publish"):
+        port = value if "/" in value else f"{value}/tcp"
+        return port in (config.ports if key == "expose" else _published(container))
     if key == "volume":
         return any(value in (volume.name, volume.source, volume.target) for volume in config.volumes)
     if key == "ancestor":

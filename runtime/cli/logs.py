@@ -17,7 +17,7 @@ from runtime.container import control, follow
 from runtime.container import events as record_of_events
 from runtime.container.logfile import Record, parts, records, timestamp
 from runtime.container.record import Container
-from runtime.errors import Refusal
+from runtime.errors import Refusal, one_line
 from runtime.places import Places
 
 _SPAN = (
@@ -142,7 +142,7 @@ def _event_text(event: dict[str, Any], form: str) -> str:
         from runtime.cli.template import Template
 
         return Template(form).render(_docker_event(event))
-    about = ", ".join(f"{key}={value}" for key, value in sorted(event["attributes"].items()))
+    about = one_line(", ".join(f"{key}={value}" for key, value in sorted(event["attributes"].items())))
     return f"{timestamp(event['time_ns'])} {event['type']} {event['action']} {event['id']} ({about})"
 
 

@@ -25,6 +25,7 @@ _ROOT = (
     Option("host", "use this machine's own root filesystem, which stays as it is"),
     tables.PLATFORM,
     Option("pull", "fetch the image: always, missing (the default) or never", "", "WHEN"),
+    Option("quiet", "don't tell of the pull", "q"),
     Option("rootfs", "use these directories, the uppermost first, which stay as they are", "", "DIR[:DIR...]"),
 )
 _CREATE = (
@@ -129,13 +130,16 @@ def start_one(store: Store, name: str) -> None:
         launch.run(store, container, container.config(), lock, launch.BACKGROUND)
 
 
-def each(verb: str, names: list[str], do: Callable[[str], None]) -> int:
-    """Do something to each container, and print its name: 1 if it could not be done to one of them."""
+def each(verb: str, names: list[str], do: Callable[[str], object]) -> int:
+    """Do something to each container, and print its name: 1 if it could not be done to one of them.
+
+    `do` says False where there was nothing to do.
+    """
     status = 0
     for name in names:
         try:
-            do(name)
-            print(name, flush=True)
+            if do(name) is not False:
+                print(name, flush=True)
         except Refusal as error:
             print(f"pyunion {verb}: {one_line(str(error))}", file=sys.stderr)
             status = 1
@@ -295,7 +299,7 @@ def _config(options: Parsed, store: Store) -> Config:
     if _asked(options, tables.MOUNTS):
         from runtime.cli.flags import mounts
 
-        fields |= mounts.read(options)
+        fields |= mounts.read(options, store)
     if _asked(options, tables.LIMITS) or options.many("device"):
         from runtime.cli.flags import limits
 

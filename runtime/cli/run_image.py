@@ -98,4 +98,4 @@ def _get(store: ImageStore, name: str, options: Parsed) -> Image:
     pull = options.one("pull", "missing")
     if pull not in _PULLS:
         raise UsageError(f"unknown --pull {pull!r}: there are {', '.join(_PULLS)}")
-    return obtain(store, name, platform, cast(Literal["always", "missing", "never"], pull))
+    return obtain(store, name, platform, cast(Literal["always", "missing", "never"], pull), quiet=options.on("quiet"))

@@ -1,7 +1,6 @@
 """How lists and times are shown."""
 
 import datetime
-import json
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -49,7 +48,9 @@ def print_described(found: Sequence[Mapping[str, object]], form: str) -> None:
     Raises UsageError: the template isn't one, or names what they haven't.
     """
     if form in ("", "json"):
-        print(json.dumps(found, indent=None if form else 4, ensure_ascii=False))
+        from runtime.cli.template_functions import as_json
+
+        print(as_json(found, indent=None if form else 4))
         return
     from runtime.cli.template import Template
 

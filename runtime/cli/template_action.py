@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from runtime.cli.template_functions import FUNCTIONS, LAZY, as_text
+from runtime.cli.template_functions import FUNCTIONS, LAZY, as_text, for_screen
 from runtime.errors import UsageError
 
 _TOKEN = re.compile(
@@ -66,7 +66,7 @@ class Action:
             if names:
                 scope.variables[names[-1]] = result
             else:
-                yield as_text(result)
+                yield for_screen(as_text(result))
 
         return run
 

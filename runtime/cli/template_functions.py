@@ -2,9 +2,13 @@
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from runtime.errors import one_line
+
+_CONTROLS = re.compile("[\x7f-\x9f]")
 _VERB = re.compile(r"%([-+ 0#]*\d*(?:\.\d+)?)([a-zA-Z%])")
 
 
@@ -24,6 +28,19 @@ def as_text(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + " ".join(map(as_text, value)) + "]"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def for_screen(text: str) -> str:
+    """`text` without what a terminal would act on, if it goes to one: it may be a stranger's."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return text
+    return "".join(one_line(char) if char not in "\n\t" else char for char in text)
+
+
+def as_json(value: object, indent: int | None = None, separators: tuple[str, str] | None = None) -> str:
+    """Readable JSON; control characters beyond ASCII, which terminals act on, too, are escaped as those within are."""
+    text = json.dumps(value, indent=indent, separators=separators, ensure_ascii=False)
+    return _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def _index(value: Any, *keys: Any) -> Any:
@@ -97,7 +114,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "gt": lambda one, other: one > other,
     "index": _index,
     "join": lambda values, between: between.join(map(as_text, values or ())),
-    "json": lambda value: json.dumps(value, separators=(",", ":"), ensure_ascii=False),
+    "json": lambda value: as_json(value, separators=(",", ":")),
     "le": lambda one, other: one <= other,
     "len": lambda value: len(value or ()),
     "lower": lambda text: text.lower(),

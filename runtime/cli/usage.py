@@ -6,14 +6,16 @@ import time
 from typing import Any
 
 from runtime.cli.flags.limits import parse_limits
+from runtime.cli.flags.process import RESTART
 from runtime.cli.flags.tables import UPDATE
 from runtime.cli.options import Option, Parsed, verb
 from runtime.cli.run import each, open_store
 from runtime.cli.tables import FORMAT, print_rows
-from runtime.container import cgroups
+from runtime.container import cgroups, restart
 from runtime.container.limits import from_json, to_json
 from runtime.container.record import SHORT_ID, Container
 from runtime.container.store import Store
+from runtime.errors import Refusal
 from runtime.places import Places
 from runtime.sizes import size_text
 
@@ -22,6 +24,7 @@ _STATS = (
     Option("no-stream", "show it once; processor time is that since the start then"),
     Option("no-trunc", "show whole ids"),
 )
+_UPDATE = (*UPDATE, RESTART)
 _COLUMNS = (
     ("CONTAINER ID", "Container"),
     ("NAME", "Name"),
@@ -39,19 +42,25 @@ _UNLIMITED = 1 << 60
 """What version 1 says of a group without a limit is about the largest number there is."""
 
 
-@verb("update", "CONTAINER [CONTAINER...]", "Change the limits of containers, at once if they run.", UPDATE, least=1)
+@verb("update", "CONTAINER [CONTAINER...]", "Change the limits of containers, at once if they run.", _UPDATE, least=1)
 def update(options: Parsed, places: Places) -> int:
     """`pyunion update`: 1 if a container couldn't be changed. Raises UsageError."""
     parse_limits(options)  # what makes no sense is said before anything is changed
+    limited = any(options.many(option.name) for option in UPDATE)
+    policy = options.one(RESTART.name)
+    restart.parse(policy or "no")
     store = open_store(places)
 
     def change(name: str) -> None:
         container = store.find(name)
         config = container.config()
         limits = parse_limits(options, from_json(config.limits))
-        if _runs(container):
+        if policy not in ("", "no") and config.auto_remove:
+            raise Refusal(f"container {name} was made with --rm: it can't be restarted", status=1)
+        if limited and _runs(container):
             cgroups.find(container.id, config.limits).update(limits)
-        container.write_config(config._replace(limits={**config.limits, **to_json(limits)}))
+        changed = config._replace(limits={**config.limits, **to_json(limits)}, restart=policy or config.restart)
+        container.write_config(changed)
 
     return each("update", options.words, change)
 

@@ -1,27 +1,35 @@
 """The verb `volume`: volumes with a name."""
 
-from runtime.cli.filters import PRUNE_FILTER, read_prune_filters
+from collections.abc import Collection
+from functools import partial
+from typing import Any
+
+from runtime.cli.filters import PRUNE_FILTER, has_label, matches, read_filters, read_prune_filters
 from runtime.cli.flags.process import read_labels
 from runtime.cli.options import FORCE, Group, Option, Parsed, confirm, verb
 from runtime.cli.run import each, open_store
 from runtime.cli.tables import FORMAT, FORMAT_DESCRIBED, print_described, print_rows
 from runtime.container.named_volumes import NamedVolumes
 from runtime.container.store import Store
-from runtime.errors import Refusal
+from runtime.errors import Refusal, UsageError
 from runtime.places import Places
 
 _QUIET = Option("quiet", "names only", "q")
 _FORCE = Option("force", "accepted for Docker's sake", "f")
 _CREATE = (
+    Option("driver", "local, which is the only one", "d", "DRIVER"),
     Option("label", "note something about the volume", "", "KEY[=VALUE]"),
     Option("name", "its name", "", "NAME"),
 )
+_LS = (Option("filter", "dangling=, driver=, label= or name=", "f", "KEY=VALUE"), FORMAT, _QUIET)
 _PRUNE = (FORCE, Option("all", "those with a name, too", "a"), PRUNE_FILTER)
 _SOME = "VOLUME [VOLUME...]"
 
 
 @verb("volume create", "[NAME]", "Make a volume, and print its name.", _CREATE, most=1)
 def _create(options: Parsed, places: Places) -> int:
+    if options.one("driver", "local") != "local":
+        raise UsageError(f"unknown --driver {options.one('driver')!r}: there is local")
     store, volumes = _open(places)
     store.prepare()
     name = (options.words or [options.one("name")])[0]
@@ -29,15 +37,27 @@ def _create(options: Parsed, places: Places) -> int:
     return 0
 
 
-@verb("volume ls", "", "List volumes.", (FORMAT, _QUIET), most=0)
+@verb("volume ls", "", "List volumes.", _LS, most=0)
 def _list(options: Parsed, places: Places) -> int:
-    _, volumes = _open(places)
-    rows = [volumes.describe(name) for name in volumes.names()]
+    filters = read_filters(options.many("filter"), ("dangling", "driver", "label", "name"))
+    store, volumes = _open(places)
+    used = users_of_volumes(store) if filters else {}
+    rows = [row for row in map(volumes.describe, volumes.names()) if matches(filters, partial(_is, row, used))]
     if options.on("quiet"):
         print("".join(f"{row['Name']}\n" for row in rows), end="")
     else:
         print_rows(rows, (("DRIVER", "Driver"), ("VOLUME NAME", "Name")), options.one("format"), ("Mountpoint",))
     return 0
+
+
+def _is(row: dict[str, Any], used: Collection[str], key: str, value: str) -> bool:
+    answers: dict[str, bool] = {
+        "dangling": (row["Name"] not in used) == (value in ("true", "1")),
+        "driver": row["Driver"] == value,
+        "label": has_label(row["Labels"], value),
+        "name": value in row["Name"],
+    }
+    return answers[key]
 
 
 @verb("volume inspect", _SOME, "Show all about volumes.", (FORMAT_DESCRIBED,), least=1)

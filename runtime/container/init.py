@@ -104,6 +104,7 @@ def _start(job: Job) -> int:
     own_groups = config.namespaces.get("cgroup", "private") == "private"
     groups = shown.prepare(job.group, writable=config.privileged) if own_groups else []
     prepared = rootfs.prepare(config, shm, job.maps, groups)
+    sysctls.write_usual(prepared.proc, config, job.maps)
     sysctls.write(prepared.proc, config.sysctls)
     terminal = console.open_terminal(prepared.pts, job.size) if config.tty else None
     mark("filesystems made")

@@ -21,6 +21,7 @@ class NamedVolumes:
     """All of one root."""
 
     def __init__(self, places: Places) -> None:
+        self._places = places
         self._directory = f"{places.root}/volumes"
 
     def create(self, name: str, labels: dict[str, str], container: str = "") -> str:
@@ -79,10 +80,19 @@ class NamedVolumes:
         return about.get("labels", {}), about.get("created_s", 0.0)
 
     def remove_nameless(self, container: str) -> None:
-        """Remove those that were made for a container without a name."""
-        for name in self.names():
-            if self._about(name).get("container") == container:
-                self.remove(name)
+        """Remove those that were made for a container without a name, but for those that another container has."""
+        names = {name for name in self.names() if self._about(name).get("container") == container}
+        for name in names - self._of_others(container) if names else ():
+            self.remove(name)
+
+    def _of_others(self, container: str) -> set[str]:
+        from runtime.container.store import Store
+
+        found: set[str] = set()
+        for other in Store(self._places).all():
+            with suppress(FileNotFoundError):  # removed meanwhile
+                found.update(volume.name for volume in other.config().volumes if other.id != container)
+        return found
 
     def _about(self, name: str) -> dict[str, Any]:
         with suppress(FileNotFoundError, ValueError), open(f"{self._directory}/{name}/volume.json", "rb") as file:

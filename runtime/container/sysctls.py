@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 
+from runtime.container.config import Config, Maps
 from runtime.errors import Refusal, UsageError
 
 _OF_IPC = frozenset(
@@ -25,6 +27,19 @@ def parse(text: str, kinds: Mapping[str, str]) -> tuple[str, str]:
     if ".." in name or kinds.get(kind, "private") == "host":
         raise UsageError(f"sysctl {name!r} is not allowed with --{'network' if kind == 'net' else kind} host")
     return name, value
+
+
+def write_usual(proc: int, config: Config, maps: Maps | None) -> None:
+    """What Docker's containers have in a network of their own: every port may be bound, and everybody may ping.
+
+    As far as it can be had; `maps` as in Job. To be done before --sysctl is, which may say otherwise.
+    """
+    if config.network == "host" or config.network.startswith("container:"):
+        return
+    groups = next((count for first, _, count in maps.gids if first == 0), 1) if maps else 1 << 31
+    for name, value in (("ip_unprivileged_port_start", "0"), ("ping_group_range", f"0 {groups - 1}")):
+        with suppress(Refusal):
+            write(proc, {f"net.ipv4.{name}": value})
 
 
 def write(proc: int, sysctls: Mapping[str, str]) -> None:

@@ -60,8 +60,8 @@ def parse_mount(text: str) -> Volume | Tmpfs:
     if kind not in ("bind", "volume"):
         raise UsageError(f"invalid mount {text!r}: unknown type {kind!r}; there are bind, volume and tmpfs")
     source = given.get("source", "")
-    if kind == "bind" and not source.startswith("/"):
-        raise UsageError(f"invalid mount {text!r}: the source of a bind mount is an absolute path")
+    if kind == "bind" and not source.startswith(("/", ".")):
+        raise UsageError(f"invalid mount {text!r}: the source of a bind mount is a path, and begins with / or .")
     if kind == "volume" and "/" in source:
         raise UsageError(f"invalid mount {text!r}: the source of a volume is its name")
     propagation = given.get("bind-propagation", "rprivate")
@@ -71,8 +71,10 @@ def parse_mount(text: str) -> Volume | Tmpfs:
 
 
 def _source(source: str, text: str) -> str:
+    if source in (".", "..") or source.startswith(("./", "../")):
+        source = os.path.abspath(source)
     if "/" in source and not source.startswith("/"):
-        raise UsageError(f"invalid volume {text!r}: {source!r} is neither an absolute path nor a name")
+        raise UsageError(f"invalid volume {text!r}: {source!r} is neither a path that begins with / or ./ nor a name")
     if source.startswith("/") and not os.path.exists(source):
         raise UsageError(f"invalid volume {text!r}: {source} does not exist")
     return source

@@ -12,9 +12,14 @@ _TRANSPORTS = ("oci:", "oci-archive:", "docker-archive:")
 
 
 def obtain(
-    store: ImageStore, name: str, platform: Platform | None, pull: Literal["always", "missing", "never"]
+    store: ImageStore,
+    name: str,
+    platform: Platform | None,
+    pull: Literal["always", "missing", "never"],
+    *,
+    quiet: bool = False,
 ) -> Image:
-    """The image `name`, for `platform` if one is asked for. Raises ImageError."""
+    """The image `name`, for `platform` if one is asked for; `quiet`: its pull isn't told of. Raises ImageError."""
     if is_elsewhere(name):
         images = load_from(store, name, platform)
         if len(images) > 1:
@@ -33,7 +38,7 @@ def obtain(
     from runtime.image.registry.pull import pull as fetch
     from runtime.image.registry.registries import Access, Registries
 
-    return fetch(store, Registries(Access()), parse_reference(name), make_progress(False), platform)
+    return fetch(store, Registries(Access()), parse_reference(name), make_progress(quiet), platform)
 
 
 def is_elsewhere(name: str) -> bool:

@@ -12,7 +12,7 @@ interfaces dies with the namespace; a bridge and its rules go with the last cont
 import os
 
 from runtime.errors import Refusal, describe
-from runtime.network import bridge, conntrack, firewall, forwarding, helper, leases, members, namespace, ports, userland
+from runtime.network import bridge, conntrack, firewall, forwarding, helper, leases, members, ports, userland
 from runtime.network import files as texts
 from runtime.network.files import RESOLVER, Files, Resolution, make_hosts, make_resolv_conf, reachable, resolution
 from runtime.network.members import Endpoint, Member
@@ -87,7 +87,6 @@ def _attach(places: Places, identity: str, wanted: Wanted, pid: int) -> None:
         own = members.read(places, identity)
         if own is None:
             raise Refusal("its network was taken away while it started")
-        namespace.prepare(pid)
         for endpoint in own.endpoints:
             network = store.find(endpoint.network_id)
             bridge.bring_up(store, netlink, network)

@@ -38,13 +38,6 @@ def netlink_of(pid: int) -> Netlink:
         return Netlink()
 
 
-def prepare(pid: int) -> None:
-    """What Docker's containers have: every port may be bound, and everybody may ping."""
-    with inside(pid):
-        set_parameter("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0")
-        set_parameter("/proc/sys/net/ipv4/ping_group_range", "0 2147483647")
-
-
 def refuse_ipv6(interface: str) -> None:
     """Give an interface of this namespace no IPv6 address, whatever routers announce."""
     set_parameter(f"{_IPV6}/conf/{interface}/disable_ipv6", "1")

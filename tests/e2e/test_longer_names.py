@@ -21,7 +21,7 @@ def stopped(pyunion: Pyunion) -> Pyunion:
 
 
 @pytest.mark.parametrize(("longer", "short"), [
-    ("container ls -a", "ps -a"),
+    ("container ls -a -q", "ps -aq"),
     ("container list --quiet", "ps --quiet"),
     ("container inspect new", "inspect --type=container new"),
     ("container logs new", "logs new"),

@@ -17,6 +17,7 @@ COMMAND = (
 )
 """Those that `exec` has, too."""
 DETACH_KEYS = Option("detach-keys", "keys that leave it to itself (default: ctrl-p,ctrl-q)", "", "KEYS")
+RESTART = Option("restart", "no (the default), on-failure[:COUNT], always or unless-stopped", "", "POLICY")
 SIG_PROXY = Option("sig-proxy", "pass signals on to the command (the default); =false: don't")
 OPTIONS = (
     Option("annotation", "note something about the container, apart from labels", "", "KEY=VALUE"),
@@ -36,7 +37,7 @@ OPTIONS = (
     Option("name", "name of the container", "", "NAME"),
     Option("oom-score-adj", "how soon it is ended when the machine is out of memory, -1000 to 1000", "", "N"),
     Option("pidfile", "write the pid of the container's first process to this file", "", "FILE"),
-    Option("restart", "no (the default), on-failure[:COUNT], always or unless-stopped", "", "POLICY"),
+    RESTART,
     Option("rm", "remove the container when the command ends"),
     SIG_PROXY,
     Option("stop-signal", "what `stop` sends first (default: TERM)", "", "SIGNAL"),

@@ -13,6 +13,7 @@ MOUNTS = (
     Option("shm-size", "size of /dev/shm (default: 64m)", "", "SIZE"),
     Option("tmpfs", "mount an empty filesystem in memory", "", "DIR[:OPTIONS]"),
     Option("volume", "show a file or directory of this machine inside, or a volume", "v", "SRC|NAME:DST[:ro]"),
+    Option("volumes-from", "what another container has by -v, --mount or its image", "", "CONTAINER[:ro]"),
 )
 
 NAMESPACES = (
