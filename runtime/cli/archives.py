@@ -69,8 +69,10 @@ def load(options: Parsed, places: Places) -> int:
     elsewhere = is_elsewhere(path) and not os.path.exists(path)
     found = load_from(store, path, platform) if elsewhere else load_images(store, path, Wanted(platform=platform))
     for image in found:
-        names = image.familiar_names()
-        print(f"Loaded image: {names[0]}" if names else f"Loaded image ID: {image.id}")
+        for name in image.familiar_names():
+            print(f"Loaded image: {name}")
+        if not image.names:
+            print(f"Loaded image ID: {image.id}")
     return 0
 
 

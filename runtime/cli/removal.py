@@ -1,6 +1,7 @@
 """The verbs that remove images: `rmi` and `prune`."""
 
 import sys
+from functools import partial
 from typing import NamedTuple
 
 from runtime.cli.image_filters import read_image_filters
@@ -45,7 +46,7 @@ def rmi(options: Parsed, places: Places) -> int:
                 print(f"pyunion rmi: {error}", file=sys.stderr)
                 status = 1
     if removed:
-        store.collect({layer for user in _users(places) for layer in user.layers})
+        store.collect(partial(_layers_in_use, places))
     return status
 
 
@@ -74,7 +75,7 @@ def prune_cache(places: Places) -> int:
     from runtime.build.workspace import sweep
 
     sweep(places)
-    freed = open_store(places).collect({layer for user in _users(places) for layer in user.layers}, clear_cache=True)
+    freed = open_store(places).collect(partial(_layers_in_use, places), clear_cache=True)
     if freed is None:
         raise Refusal("images are being added just now: try again when that is done", status=1)
     return freed
@@ -100,6 +101,10 @@ def _remove(store: ImageStore, users: list[_User], text: str, *, force: bool) ->
     for name in image.familiar_names():
         print(f"Untagged: {name}")
     print(f"Deleted: {_identity(image)}")
+
+
+def _layers_in_use(places: Places) -> set[str]:
+    return {layer for user in _users(places) for layer in user.layers}
 
 
 def _is_idle(image: Image, users: list[_User]) -> bool:

@@ -28,7 +28,7 @@ from runtime.image.platform import Platform, this_machine
 from runtime.image.reference import Reference
 from runtime.image.store import Image, ImageStore
 from runtime.image.tar.limits import DEFAULT_LIMITS
-from runtime.image.tar.streams import expand, sniff
+from runtime.image.tar.streams import expand, sniffed
 
 _GZIP = 31  # wbits of zlib: a gzip header, without a time
 _LEVEL = 4  # 6 takes twice the time and makes 4 % less of a tree of source files
@@ -85,8 +85,7 @@ def take_layer(store: ImageStore, source: Source) -> Layer:
         raise Corrupt("an empty file isn't an archive")
     unpacked = hashlib.sha256()
     with store.open_blob(digest) as blob:
-        compression = sniff(blob.read(4))
-        blob.seek(0)
+        compression = sniffed(blob)
         for piece in expand(blob, compression, DEFAULT_LIMITS):
             unpacked.update(piece)
     media_type = OCI_LAYER + (f"+{compression}" if compression else "")

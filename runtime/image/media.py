@@ -150,7 +150,7 @@ def parse_descriptor(value: object) -> Descriptor:
 
 
 def layer_compression(descriptor: Descriptor) -> str:
-    """gzip, zstd or nothing. Raises Corrupt: a foreign layer, or no layer at all."""
+    """gzip, zstd or nothing, as its media type says. Raises Corrupt: a foreign layer, or no layer at all."""
     media_type = descriptor.media_type
     if media_type.startswith(_FOREIGN):
         raise Corrupt(f"layer {descriptor.digest} is a foreign one ({media_type}): not to be passed on, says its owner")

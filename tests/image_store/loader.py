@@ -28,7 +28,7 @@ def take_in(store: ImageStore, layout: str) -> None:
 
 def remove(store: ImageStore, name: str) -> None:
     store.remove(store.resolve(name))
-    store.collect(set())
+    store.collect(set)
 
 
 def churn(store: ImageStore, layout: str) -> None:
@@ -38,7 +38,7 @@ def churn(store: ImageStore, layout: str) -> None:
             for directory in store.layers_of(image):
                 assert os.listdir(directory), directory
         store.remove(image)
-        store.collect(set())
+        store.collect(set)
 
 
 VERBS = {"load": take_in, "remove": remove, "churn": churn}

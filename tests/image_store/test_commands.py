@@ -55,6 +55,14 @@ def test_load_takes_places_as_run_does(pyunion: Command, tmp_path: Path) -> None
     pyunion("save", "-o", tmp_path / "saved.tar", "example.org/test:1")
     for transport in ("docker-archive", "oci-archive"):
         assert "Loaded image: example.org/test:1" in pyunion("load", f"{transport}:{tmp_path}/saved.tar")
+    pyunion("tag", "example.org/test:1", "other:2")
+    pyunion("save", "-o", tmp_path / "both.tar", "example.org/test:1", "other:2")
+    subprocess.run(["cp", tmp_path / "both.tar", tmp_path / "docker.tar"], check=True)
+    subprocess.run(["tar", "--delete", "-f", tmp_path / "docker.tar", "index.json", "oci-layout"], check=True)
+    for name in ("both", "docker"):
+        pyunion("rmi", "example.org/test:1", "other:2")
+        loaded = pyunion("load", "-i", tmp_path / f"{name}.tar")
+        assert sorted(loaded.splitlines()) == ["Loaded image: example.org/test:1", "Loaded image: other:2"]
     assert "no image 'other:1' there" in pyunion("load", f"oci:{folder}:other:1", status=1)
     assert "No such file" in pyunion("load", f"oci:{tmp_path}/nowhere", status=125)
 

@@ -4,16 +4,18 @@ import gzip
 import os
 import struct
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from backports import zstd
 
 from runtime.image.archive.load import load
 from runtime.image.tar.limits import Limits
 from runtime.image.tar.streams import Expanded, sniff
 from runtime.image.tar.unpack import unpack
 from runtime.image.tar.unpacked import Unpacked
-from tests.image_store.layouts import make_layout, make_store
+from tests.image_store.layouts import LAYER, archive, make_layout, make_store, member
 from tests.support import needs
 from tests.support.image import Image
 from tests.support.tree import assert_same_tree, snapshot
@@ -120,6 +122,18 @@ def test_compressions(pack: str, tree: Path, tmp_path: Path) -> None:
     run("sh", "-c", f"tar --format=pax -C '{tree}' -c . | {pack} > '{tmp_path}/a'; cat '{tmp_path}/a' > '{tmp_path}/b'")
     unpacked(tmp_path / "b", tmp_path / "out")
     assert_same_tree(snapshot(tree, xattrs=False), snapshot(tmp_path / "out", xattrs=False))
+
+
+@pytest.mark.parametrize(("said", "pack"), [
+    (f"{LAYER}+gzip", bytes), (LAYER, gzip.compress), (f"{LAYER}+gzip", zstd.compress),
+])  # fmt: skip
+def test_how_a_layer_is_packed_its_bytes_say(said: str, pack: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    """Media types are wrong at times, and no other engine minds."""
+    layer = archive([member("file", data=b"content")])
+    store = make_store(tmp_path)
+    (image,) = load(store, str(make_layout(tmp_path / "layout", [layer], pack=pack, layer_type=said)))
+    (path,) = store.layers_of(image)
+    assert Path(path, "file").read_bytes() == b"content"
 
 
 def test_compressed_streams_one_after_the_other(tree: Path, tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ def one_line(error: str) -> str:
     (b"", "it is neither an OCI image nor one that docker saved"),
     (archive([member("other")]), "it is neither an OCI image nor one that docker saved"),
     (archive([member("manifest.json", data=b"{")]), "manifest.json isn't JSON"),
+    (archive([member("repositories", data=b"{}"), member("ab/layer.tar")]), "docker before 1.10 saved it"),
     (b"\x1f\x8bnonsense", "not a gzip stream"),
     (b"\x28\xb5\x2f\xfdnonsense", "not a zstd stream"),
 ])  # fmt: skip

@@ -17,6 +17,7 @@ from runtime.image.digest import of
 from runtime.image.errors import Corrupt, Missing
 from runtime.image.reference import parse_reference
 from runtime.image.store import ImageStore
+from runtime.image.store.locks import locked_if_free
 from tests.image_store.layouts import archive, load_layers, make_layout, make_store, member
 from tests.support import needs
 
@@ -81,7 +82,7 @@ def test_a_name_that_moves_leaves_its_image_without_one(tmp_path: Path) -> None:
     assert store.resolve("example.org/test:1").id == second.id
     assert store.resolve(str(first.id)).names == []
     store.remove(store.resolve(str(first.id)))
-    assert store.collect(set())
+    assert store.collect(set)
     assert [image.id for image in store.images()] == [second.id]
     store.layers_of(second)
 
@@ -93,12 +94,12 @@ def test_layers_are_shared_and_counted(tmp_path: Path) -> None:
     assert len(os.listdir(tmp_path / "root/layers")) == 3
     in_use = set(store.layers_of(second)[:1])
     store.remove(second)
-    store.collect(in_use)
+    store.collect(lambda: in_use)
     assert len(os.listdir(tmp_path / "root/layers")) == 3
-    store.collect(set())
+    store.collect(set)
     assert len(os.listdir(tmp_path / "root/layers")) == 2
     store.remove(first)
-    store.collect(set())
+    store.collect(set)
     assert os.listdir(tmp_path / "root/layers") == []
     assert files_below(tmp_path / "root/images/blobs") == []
 
@@ -116,7 +117,7 @@ def test_what_others_put_into_the_layout_is_kept(tmp_path: Path) -> None:
     (foreign / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [named]}))
     copy = ["skopeo", "copy", "-q", "--all", f"oci:{foreign}:x", f"oci:{store.directory}:theirs"]
     subprocess.run(copy, check=True, capture_output=True)
-    assert store.collect(set()) == 0
+    assert store.collect(set) == 0
     again = ["skopeo", "copy", "-q", "--all", f"oci:{store.directory}:theirs", f"oci:{tmp_path}/again:x"]
     subprocess.run(again, check=True, capture_output=True)
     assert store.resolve("example.org/test:1").id == image.id
@@ -126,9 +127,31 @@ def test_nothing_is_collected_while_somebody_adds(tmp_path: Path) -> None:
     store = make_store(tmp_path)
     with store.adding():
         store.put_bytes(b"not named yet")
-        assert make_store(tmp_path).collect(set()) is None
+        assert make_store(tmp_path).collect(set) is None
         assert store.has_blob(of(b"not named yet"))
-    assert store.collect(set()) == len(b"not named yet")
+    assert store.collect(set) == len(b"not named yet")
+
+
+def test_what_is_in_use_is_asked_when_nobody_can_add_any_more(tmp_path: Path) -> None:
+    """Else what a container took up meanwhile would be removed with its image."""
+    store = make_store(tmp_path)
+    free = []
+
+    def in_use() -> set[str]:
+        with locked_if_free(f"{tmp_path}/root/locks/use") as is_free:
+            free.append(is_free)
+        return set()
+
+    store.collect(in_use)
+    assert free == [False]
+
+
+def test_an_index_without_a_list_is_an_empty_one(tmp_path: Path) -> None:
+    """As Go's tools write it when they took the last image out."""
+    store, _ = load_layers(tmp_path, *layers())
+    Path(store.directory, "index.json").write_text('{"schemaVersion": 2, "manifests": null}')
+    assert store.images() == []
+    assert store.collect(set)
 
 
 def test_unknown_fields_survive(tmp_path: Path) -> None:
@@ -258,7 +281,7 @@ def test_processes_load_and_remove_the_same_at_once(tmp_path: Path) -> None:
     (image,) = load(store, str(layout))
     assert len(store.layers_of(image)) == 4
     store.remove(image)
-    store.collect(set())
+    store.collect(set)
     assert os.listdir(tmp_path / "root/layers") == os.listdir(tmp_path / "root/drafts") == []
     assert os.listdir(tmp_path / "root/partial") == files_below(tmp_path / "root/images/blobs") == []
 
@@ -269,7 +292,7 @@ def _check_after_a_kill(store: ImageStore, expected: list[str], folder: Path) ->
         store.layers_of(image)  # whatever is named is whole
     with suppress(Missing):
         store.remove(store.resolve("example.org/other:1"))
-    assert store.collect(set()) is not None
+    assert store.collect(set) is not None
     assert len(os.listdir(folder / "root/layers")) == 1
     assert os.listdir(folder / "root/drafts") == os.listdir(folder / "root/partial") == []
     assert len(files_below(folder / "root/images/blobs")) == 3

@@ -52,6 +52,8 @@ def load(store: ImageStore, path: str, wanted: Wanted = Wanted()) -> list[Image]
             return _load_layout(store, files, wanted)
         if files.has("manifest.json"):
             return _load_docker(store, files, wanted)
+        if files.has("repositories"):
+            raise Corrupt("docker before 1.10 saved it, without a manifest.json: load it there and save it again")
         raise Corrupt("it is neither an OCI image nor one that docker saved")
 
 
@@ -160,9 +162,11 @@ def _load_docker_image(store: ImageStore, files: Files, entry: Json) -> Image:
     document = to_bytes(manifest)
     store.put_bytes(document)
     descriptor = describe_document(OCI_MANIFEST, document)
+    references = [parse_reference(tag) for tag in _strings(entry.get("RepoTags"))]
     image = store.put_image(None, descriptor)
-    for tag in _strings(entry.get("RepoTags")):
-        image = store.put_image(parse_reference(tag), descriptor)
+    for reference in references:
+        store.put_image(reference, descriptor)
+    image.names = sorted(map(str, references))
     return image
 
 

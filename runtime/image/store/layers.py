@@ -44,12 +44,15 @@ class Layers:
         return f"{self.directory}/{_name(diff_id)}/diff"
 
     def unpack(self, open_blob: Callable[[Digest], BinaryIO], layer: Descriptor, diff_id: Digest) -> str:
-        """The directory of a layer, whose packed form `open_blob` opens if it isn't unpacked yet."""
-        compression = layer_compression(layer)
+        """The directory of a layer, whose packed form `open_blob` opens if it isn't unpacked yet.
+
+        How it is packed its first bytes say, for media types are wrong at times; what comes out is proved by `diff_id`.
+        """
+        layer_compression(layer)
 
         def fill(draft: str) -> None:
             with open_blob(layer.digest) as blob:
-                self._unpack_into(draft, blob, compression, diff_id)
+                self._unpack_into(draft, blob, diff_id)
 
         self._build(_name(diff_id), fill)
         return self.path(diff_id)
@@ -138,13 +141,13 @@ class Layers:
             os.unlink(f"{draft}.lock")
             os.close(lock)
 
-    def _unpack_into(self, draft: str, blob: BinaryIO, compression: str, diff_id: Digest) -> None:
-        from runtime.image.tar.streams import Expanded
+    def _unpack_into(self, draft: str, blob: BinaryIO, diff_id: Digest) -> None:
+        from runtime.image.tar.streams import Expanded, sniffed
         from runtime.image.tar.unpack import unpack
 
         root = os.open(f"{draft}/diff", _DIRECTORY)
         try:
-            with Expanded(blob, compression, self._limits, algorithm=diff_id.algorithm) as stream:
+            with Expanded(blob, sniffed(blob), self._limits, algorithm=diff_id.algorithm) as stream:
                 unpacked = unpack(stream.read, root, limits=self._limits)
                 found = stream.digest()
         finally:

@@ -5,7 +5,7 @@ collected while anybody adds (adding()). A killed process leaves at most what co
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import BinaryIO
 
@@ -168,9 +168,10 @@ class ImageStore:
         digest = str(image.descriptor.digest)
         self._edit(lambda entries: [entry for entry in entries if entry.get("digest") != digest])
 
-    def collect(self, layers_in_use: set[str], *, clear_cache: bool = False) -> int | None:
-        """Remove what killed processes left, and what neither images, the cache nor `layers_in_use` need.
+    def collect(self, in_use: Callable[[], set[str]], *, clear_cache: bool = False) -> int | None:
+        """Remove what killed processes left, and what neither images nor the cache need, nor the layers `in_use`.
 
+        Those are asked for when nobody can add any more: what was added a moment ago may be a container's already.
         The bytes freed, packed; None if somebody is adding just now, and nothing was done.
         """
         with locked_if_free(f"{self._locks}/use") as free:
@@ -180,13 +181,13 @@ class ImageStore:
                 self.cache.clear()
             blobs, diff_ids = self._needed()
             freed = sum(self._blobs.delete(digest) for digest in list(self._blobs.all()) if str(digest) not in blobs)
-            self._layers.collect(diff_ids, layers_in_use)
+            self._layers.collect(diff_ids, in_use())
             return freed + self._blobs.delete_partials()
 
     def _needed(self) -> tuple[set[str], list[list[Digest]]]:
         """Digests of blobs, diff ids of layers: of images, of the cache, and of what others put into the layout."""
         index = layout.read_index(self.directory)
-        blobs = {str(entry.get("digest")) for entry in index.raw["manifests"]}
+        blobs = {str(entry.get("digest")) for entry in index.raw.get("manifests") or []}
         diff_ids: list[list[Digest]] = []
         for entry in index.manifests:
             self._keep(entry, blobs, diff_ids)

@@ -10,7 +10,7 @@ import threading
 import zlib
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Protocol, Self
+from typing import BinaryIO, Protocol, Self
 
 from runtime.image.digest import Digest, Source
 from runtime.image.errors import Corrupt
@@ -19,6 +19,7 @@ _INPUT_BYTES = 1 << 18
 _OUTPUT_BYTES = 1 << 20
 _MOST_WAITING = 6
 _GZIP = 31  # wbits of zlib: a gzip header, the largest window
+_MAGIC_BYTES = 4
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 
 
@@ -41,6 +42,13 @@ class Expansion(Protocol):
 def sniff(beginning: bytes) -> str:
     """The compression of what begins so: gzip, zstd or nothing."""
     return next((name for magic, name in _MAGIC.items() if beginning.startswith(magic)), "")
+
+
+def sniffed(file: BinaryIO) -> str:
+    """The same of a file at its beginning, where it is afterwards, too."""
+    compression = sniff(file.read(_MAGIC_BYTES))
+    file.seek(0)
+    return compression
 
 
 def expand(source: Source, compression: str, expansion: Expansion | None = None) -> Iterator[bytes]:
