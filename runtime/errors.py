@@ -10,7 +10,8 @@ NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 SIGNALLED = 128
 """Plus the number of the signal that ended the command."""
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a full disk is, or one that is full for this user."""
 
 
 class Refusal(Exception):
@@ -31,7 +32,7 @@ def named(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is None and error.errno in _FULL:
+        if error.filename is None and error.errno in FULL:
             error.filename = path
         raise
 

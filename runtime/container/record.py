@@ -22,7 +22,7 @@ from contextlib import suppress
 from typing import Any
 
 from runtime.container.config import Config, from_json, to_json
-from runtime.errors import SIGNALLED, Refusal
+from runtime.errors import FULL, SIGNALLED, Refusal
 from runtime.errors import named as naming
 from runtime.places import Places, names_in
 from runtime.trees import remove_tree
@@ -189,16 +189,34 @@ def _kill(pid: int, ticks: int) -> None:
 
 
 def _read_json(path: str) -> dict[str, Any]:
-    with open(path, encoding="ascii") as file:
+    with open(path, encoding="utf-8") as file:
         value = json.load(file)
     assert isinstance(value, dict), path
     return value
 
 
 def _write_json(path: str, value: dict[str, Any]) -> None:
-    """Replace the file at once: a reader sees the old text or the new one."""
+    """Replace the file at once: a reader sees the old text or the new one.
+
+    On a full disk it is written over where it is: that takes no room, and an end must be recorded, so that `rm` works.
+    """
+    text = json.dumps(value, indent=1) + "\n"
     draft = f"{path}.new"
-    with naming(draft), open(draft, "w", encoding="ascii") as file:
-        json.dump(value, file, indent=1)
-        file.write("\n")
-    os.rename(draft, path)
+    try:
+        with naming(draft), open(draft, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.rename(draft, path)
+    except OSError as error:
+        if error.errno not in FULL or not _overwrite(path, text.encode()):
+            raise
+        os.unlink(draft)
+
+
+def _overwrite(path: str, text: bytes) -> bool:
+    """Whether a file that is there has the room for another text, and got it; spaces hide the rest of a longer one."""
+    with suppress(FileNotFoundError), open(path, "r+b", buffering=0) as file:
+        there = os.fstat(file.fileno())
+        if len(text) <= there.st_blocks * 512:
+            file.write(text.ljust(there.st_size))
+            return True
+    return False

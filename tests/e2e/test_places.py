@@ -102,3 +102,22 @@ def test_an_image_with_devices_is_refused_by_their_name_where_none_can_be_made(
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 125
     assert result.stderr == "pyunion run: device 'dev/zero': Operation not permitted\n"
+
+
+def test_on_a_full_disk_ends_are_recorded_and_containers_can_be_removed(tmp_path: Path, pyunion: Pyunion) -> None:
+    place = tmp_path / "small"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", place], check=True)
+    other = Pyunion(place, pyunion.rootfs)
+    fill = ("--rootfs", pyunion.rootfs, "sh", "-c", "cat /dev/zero > /big; exit 7")
+    try:
+        result = other("run", "--name=box", *fill)
+        assert (result.returncode, result.stderr.count("No space left on device")) == (7, 1)
+        assert other("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "box").stdout == "exited 7\n"
+        result = other("run", "--name=more", *fill)
+        assert (result.returncode, result.stderr.count("\n")) == (125, 1)
+        assert other.containers() == ["box"]
+        assert (other("rm", "box").stdout, other("ps", "-aq").stdout) == ("box\n", "")
+        assert other("run", "--rm", "--rootfs", pyunion.rootfs, "true").returncode == 0
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
