@@ -19,7 +19,7 @@ def endpoints(folder: Path, text: str, name: str, pulling: bool = True) -> list[
     file.write_text(text)
     configuration = load(environ={"CONTAINERS_REGISTRIES_CONF": str(file)})
     found = configuration.endpoints(parse_reference(name), pulling)
-    return [f"{'!' if endpoint.insecure else ''}{endpoint}" for endpoint in found]
+    return [f"{'!' if configuration.is_insecure(endpoint.server) else ''}{endpoint}" for endpoint in found]
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_without_a_configuration(tmp_path: Path, name: str, expected: str) -> No
 
 
 def test_docker_hub_has_a_server_of_another_name() -> None:
-    assert Endpoint("docker.io", "library/x", False).server == "registry-1.docker.io"
+    assert Endpoint("docker.io", "library/x").server == "registry-1.docker.io"
 
 
 MIRRORS = """
@@ -89,11 +89,22 @@ blocked = true
         ("example.com/foo", "!internal.example:5000/bar"),
         ("example.com/fool", "example.com/fool"),
         ("a.wild.example/x/y", "one.example/x/y"),
+        ("a.wild.example:5000/x/y", "one.example/x/y"),
         ("wild.example/x", "wild.example/x"),
     ],
 )
 def test_prefixes(tmp_path: Path, name: str, expected: str) -> None:
     assert endpoints(tmp_path, PREFIXES, name) == [expected]
+
+
+def test_what_is_marked_as_insecure_need_not_prove_who_it_is(tmp_path: Path) -> None:
+    (tmp_path / "registries.conf").write_text(
+        '[[registry]]\nprefix = "*.lab.example"\ninsecure = true\n'
+        '[[registry]]\nprefix = "[fd00::1]:5000"\ninsecure = true\n'
+    )
+    configuration = load(environ={"CONTAINERS_REGISTRIES_CONF": f"{tmp_path}/registries.conf"})
+    hosts = ("a.lab.example", "a.b.lab.example:5000", "[fd00::1]:5000", "lab.example", "evillab.example", "[fd00::1]")
+    assert [configuration.is_insecure(host) for host in hosts] == [True, True, True, False, False, False]
 
 
 def test_a_blocked_registry(tmp_path: Path) -> None:
@@ -108,8 +119,13 @@ def test_aliases(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["[[registry]]\n", "registry = 5\n", "x = = 5", '[[registry]]\nprefix="a"\nmirror=[{}]\n']
-)
+    "text",
+    [
+        "[[registry]]\n", "registry = 5\n", "x = = 5", '[[registry]]\nprefix="a"\nmirror=[{}]\n',
+        '[registries.block]\nregistries = ["a"]\n',
+        '[[registry]]\nprefix="a"\nmirror=[{location="b", pull-from-mirror="sometimes"}]\n',
+    ],
+)  # fmt: skip
 def test_a_configuration_that_cannot_be_read_names_its_file(tmp_path: Path, text: str) -> None:
     with pytest.raises(RegistryError, match=f"{tmp_path}/registries.conf: "):
         endpoints(tmp_path, text, "x")

@@ -16,6 +16,7 @@ from runtime.image.reference import DEFAULT_DOMAIN, Reference
 from runtime.image.registry.errors import RegistryError
 
 HUB_SERVER = "registry-1.docker.io"
+_PULLS = ("all", "digest-only", "tag-only")
 
 
 class Endpoint(NamedTuple):
@@ -23,8 +24,6 @@ class Endpoint(NamedTuple):
 
     host: str
     path: str
-    insecure: bool
-    """The certificate isn't checked, and plain HTTP is spoken to a server that knows nothing else."""
     mirror: bool = False
 
     @property
@@ -63,23 +62,23 @@ class Configuration(NamedTuple):
         name = self._unaliased(reference)
         rule = self._rule(name)
         if rule is None:
-            return [self._endpoint(name, False)]
+            return [_endpoint(name)]
         if rule.blocked:
             raise RegistryError(f"{reference.familiar}: registries.conf blocks {rule.prefix}")
         rest = _rest(name, rule.prefix)
         wanted = "digest-only" if reference.digest else "tag-only"
         mirrors = [mirror for mirror in rule.mirrors if pulling and mirror.by in ("all", wanted)]
-        found = [self._endpoint(mirror.location + rest, mirror.insecure, mirror=True) for mirror in mirrors]
-        return [*found, self._endpoint(rule.location + rest if rule.location else name, rule.insecure)]
+        found = [_endpoint(mirror.location + rest, mirror=True) for mirror in mirrors]
+        return [*found, _endpoint(rule.location + rest if rule.location else name)]
 
     def is_insecure(self, host: str) -> bool:
-        """Whether the user said that this server need not prove who it is."""
+        """Whether the user said that this server need not prove who it is, nor even speak TLS."""
         if self.tls_verify is not None:
             return not self.tls_verify
         mirrors = [mirror for rule in self.rules.values() for mirror in rule.mirrors]
         marked = [(rule.location or rule.prefix, rule.insecure) for rule in self.rules.values()]
         marked += [(mirror.location, mirror.insecure) for mirror in mirrors]
-        return any(insecure and location.partition("/")[0] == host for location, insecure in marked)
+        return any(insecure and _is_at(host, location.partition("/")[0]) for location, insecure in marked)
 
     def _unaliased(self, reference: Reference) -> str:
         if reference.domain != DEFAULT_DOMAIN:
@@ -89,14 +88,6 @@ class Configuration(NamedTuple):
     def _rule(self, name: str) -> _Rule | None:
         matching = [rule for rule in self.rules.values() if _matches(name, rule.prefix)]
         return max(matching, key=lambda rule: len(rule.prefix), default=None)
-
-    def _endpoint(self, name: str, insecure: bool, mirror: bool = False) -> Endpoint:
-        host, _, path = name.partition("/")
-        if host == DEFAULT_DOMAIN and "/" not in path:
-            path = f"library/{path}"
-        if self.tls_verify is not None:
-            insecure = not self.tls_verify
-        return Endpoint(host, path, insecure, mirror)
 
 
 def is_loopback(host: str) -> bool:
@@ -136,6 +127,8 @@ def _read(path: str, into: Configuration) -> None:
             content = tomllib.load(file)
     except (OSError, ValueError) as error:
         raise RegistryError(f"{path}: {error.strerror if isinstance(error, OSError) else error}") from None
+    if "registries" in content:
+        raise RegistryError(f"{path}: it is of version 1 of registries.conf, and version 2 is the one that is read")
     try:
         for table in content.get("registry", []):
             rule = _parse_rule(table)
@@ -156,13 +149,28 @@ def _parse_rule(table: dict[str, Any]) -> _Rule:
 
 
 def _parse_mirror(table: dict[str, Any], by: str) -> _Mirror:
-    return _Mirror(str(table["location"]), table.get("insecure") is True, str(table.get("pull-from-mirror") or by))
+    by = str(table.get("pull-from-mirror") or by)
+    if by not in _PULLS:
+        raise ValueError(f"pull-from-mirror is one of {', '.join(_PULLS)}")
+    return _Mirror(str(table["location"]), table.get("insecure") is True, by)
+
+
+def _endpoint(name: str, mirror: bool = False) -> Endpoint:
+    host, _, path = name.partition("/")
+    if host == DEFAULT_DOMAIN and "/" not in path:
+        path = f"library/{path}"
+    return Endpoint(host, path, mirror)
 
 
 def _matches(name: str, prefix: str) -> bool:
     if prefix.startswith("*."):
-        return name.partition("/")[0].endswith(prefix[1:])
+        return _is_at(name.partition("/")[0], prefix)
     return name == prefix or name.startswith(f"{prefix}/")
+
+
+def _is_at(host: str, place: str) -> bool:
+    """Whether HOST[:PORT] is the one that is meant, or one of those that `*.DOMAIN` means, on whatever port."""
+    return _without_port(host).endswith(place[1:]) if place.startswith("*.") else host == place
 
 
 def _rest(name: str, prefix: str) -> str:

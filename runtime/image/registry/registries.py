@@ -43,7 +43,7 @@ class Registries:
 
     def at_login(self, host: str, credential: Credential) -> tuple[Repository, Authority]:
         """The registry itself, with credentials that aren't kept yet."""
-        endpoint = Endpoint(host, "", self.configuration.is_insecure(host))
+        endpoint = Endpoint(host, "")
         authority = Authority(self.transport, endpoint, credential, any_realm=True)
         return Repository(self.transport, endpoint, authority), authority
 
