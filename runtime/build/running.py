@@ -18,6 +18,7 @@ from runtime.build.trees import Tree
 from runtime.build.workspace import Workspace
 from runtime.container import launch
 from runtime.container.config import Config, Tmpfs, Volume
+from runtime.container.kill import end
 from runtime.container.record import Container
 from runtime.container.store import Store, skeleton
 from runtime.errors import FAILURE, Refusal
@@ -114,7 +115,7 @@ def _in_child(store: Store, container: Container, config: Config, lock: int) -> 
         with suppress(ProcessLookupError):
             os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        container.kill()
+        end(container)
         raise
     if message:
         raise BuildError(message)

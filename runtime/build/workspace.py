@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from runtime.container.kill import end
 from runtime.container.store import Store
 from runtime.image.store.locks import locked, locked_if_free, open_locked
 from runtime.places import Places, names_in
@@ -81,7 +82,7 @@ def _sweep(places: Places) -> None:
 
 def _remove(directory: str) -> None:
     for container in _containers(directory).all():
-        container.kill()
+        end(container)
     remove_tree(directory)
 
 

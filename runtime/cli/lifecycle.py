@@ -1,6 +1,7 @@
 """The verbs that change how a container is: `stop`, `restart`, `kill`, `pause`, `unpause`, `wait`, `rename`, `rm`."""
 
 import os
+from contextlib import suppress
 
 from runtime.cli.flags.process import number, word
 from runtime.cli.options import Option, Parsed, verb
@@ -8,7 +9,7 @@ from runtime.cli.run import each, open_store, start_one
 from runtime.container import control, kill
 from runtime.container.events import emit
 from runtime.container.named_volumes import NamedVolumes
-from runtime.container.record import Container
+from runtime.container.record import Container, open_process
 from runtime.container.store import Store
 from runtime.errors import Refusal, UsageError
 from runtime.places import Places
@@ -105,10 +106,19 @@ def _pause(container: Container) -> None:
     from runtime.container import cgroups
 
     marker = f"{container.run_directory}/paused"
-    if os.path.exists(marker):
-        raise Refusal(f"container {container.config().name} is paused already", status=1)
-    cgroups.find(container.id, container.config().limits).freeze()
-    open(marker, "x").close()
+    try:
+        open(marker, "x").close()  # first: whoever ends it meanwhile is to know that it may be frozen
+    except FileExistsError:
+        raise Refusal(f"container {container.config().name} is paused already", status=1) from None
+    except FileNotFoundError:
+        raise Refusal(f"container {container.config().name} is not running", status=1) from None
+    try:
+        cgroups.find(container.id, container.config().limits).freeze()
+    except BaseException:
+        with suppress(Refusal):
+            kill.thaw(container)
+        os.close(open_process(container))  # it may have ended meanwhile, which explains it
+        raise
     emit(container, container.config(), "pause")
 
 
@@ -145,9 +155,7 @@ def _remove(store: Store, name: str, options: Parsed) -> bool:
             return False
         raise
     if options.on("force"):
-        kill.forbid_restart(container)
-        kill.thaw(container) if container.exists() else None
-        container.kill()
+        kill.end(container)
     remove(store, container, with_volumes=options.on("volumes"))
     return True
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+from collections.abc import Callable
 
 from runtime.cli.filters import PRUNE_FILTER, read_prune_filters
 from runtime.cli.flags.process import read_labels
@@ -10,6 +11,7 @@ from runtime.cli.options import FORCE, Group, Option, Parsed, confirm, verb
 from runtime.cli.run import each, open_store
 from runtime.cli.tables import FORMAT, FORMAT_DESCRIBED, QUIET, print_described, print_rows
 from runtime.container import control
+from runtime.container.config import Config
 from runtime.container.record import Container
 from runtime.container.store import Store
 from runtime.errors import Refusal, UsageError
@@ -177,15 +179,15 @@ def _networks_of(container: Container) -> list[str]:
 
 @verb("network connect", _BOTH, "Put a container on one more network.", _CONNECT, least=2, most=2)
 def _connect(options: Parsed, places: Places) -> int:
-    networks, one, container = _both(options, places)
+    store, one, container = _both(options, places)
     ip, ip6 = (str(parse_address(text, "--ip")) if (text := options.one(key)) else "" for key in ("ip", "ip6"))
     wish = Attachment(one.name, ip, ip6, "", options.many("alias"))
     config = container.config()
     if _runs(container):
-        attach.connect(networks.places, container.id, config.name, wish, container.state()["pid"])
+        attach.connect(places, container.id, config.name, wish, container.state()["pid"])
     elif any(other.network == one.name for other in read(config).attachments):
         raise Refusal(f"container {config.name} is already on network {one.name}", status=1)
-    _keep(container, [*read(config).attachments, wish])
+    _keep(store, container, lambda attachments: [*attachments, wish])
     if _runs(container) and (complaint := control.ask_names(container.run_directory)):
         raise Refusal(complaint, status=1)
     return 0
@@ -193,18 +195,17 @@ def _connect(options: Parsed, places: Places) -> int:
 
 @verb("network disconnect", _BOTH, "Take a container off a network.", (_FORCE,), least=2, most=2)
 def _disconnect(options: Parsed, places: Places) -> int:
-    networks, one, container = _both(options, places)
+    store, one, container = _both(options, places)
     config = container.config()
-    left = [other for other in read(config).attachments if other.network != one.name]
     if _runs(container):
-        attach.disconnect(networks.places, container.id, config.name, one, container.state()["pid"])
-    elif len(left) == len(read(config).attachments):
+        attach.disconnect(places, container.id, config.name, one, container.state()["pid"])
+    elif all(other.network != one.name for other in read(config).attachments):
         raise Refusal(f"container {config.name} is not on network {one.name}", status=1)
-    _keep(container, left)
+    _keep(store, container, lambda attachments: [other for other in attachments if other.network != one.name])
     return 0
 
 
-def _both(options: Parsed, places: Places) -> tuple[Networks, Network, Container]:
+def _both(options: Parsed, places: Places) -> tuple[Store, Network, Container]:
     store, networks = _open(places)
     if options.words[0] in ("host", "none"):
         raise Refusal(f"a container can't be put on {options.words[0]}, or taken off it, once it is made", status=1)
@@ -212,18 +213,21 @@ def _both(options: Parsed, places: Places) -> tuple[Networks, Network, Container
     mode = container.config().network
     if mode in ("host", "none") or mode.startswith("container:"):
         raise Refusal(f"container {container.config().name} was made with --network {mode}, which stays so", status=1)
-    return networks, one, container
+    return store, one, container
 
 
 def _runs(container: Container) -> bool:
     return str(container.state()["status"]) == "running"
 
 
-def _keep(container: Container, attachments: list[Attachment]) -> None:
-    """Have the container on these networks when it starts again."""
-    config = container.config()
-    kept = {**config.networks, "attachments": [list(one) for one in attachments]}
-    container.write_config(config._replace(networks=kept))
+def _keep(store: Store, container: Container, change: Callable[[list[Attachment]], list[Attachment]]) -> None:
+    """Have the container on other networks when it starts again."""
+
+    def changed(config: Config) -> Config:
+        kept = [list(one) for one in change(read(config).attachments)]
+        return config._replace(networks={**config.networks, "attachments": kept})
+
+    store.change(container, changed)
 
 
 def _open(places: Places) -> tuple[Store, Networks]:

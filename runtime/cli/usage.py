@@ -12,8 +12,9 @@ from runtime.cli.options import Option, Parsed, verb
 from runtime.cli.run import each, open_store
 from runtime.cli.tables import FORMAT, print_rows
 from runtime.container import cgroups, restart
-from runtime.container.limits import from_json, to_json
-from runtime.container.record import SHORT_ID, Container
+from runtime.container.config import Config
+from runtime.container.limits import Limits, from_json, to_json
+from runtime.container.record import SHORT_ID, Container, open_process
 from runtime.container.store import Store
 from runtime.errors import Refusal
 from runtime.places import Places
@@ -58,9 +59,12 @@ def update(options: Parsed, places: Places) -> int:
         if policy not in ("", "no") and config.auto_remove:
             raise Refusal(f"container {name} was made with --rm: it can't be restarted", status=1)
         if limited and _runs(container):
-            cgroups.find(container.id, config.limits).update(limits)
-        changed = config._replace(limits={**config.limits, **to_json(limits)}, restart=policy or config.restart)
-        container.write_config(changed)
+            _limit(container, config, limits)
+        more = to_json(limits)
+        store.change(
+            container,
+            lambda now: now._replace(limits={**now.limits, **more}, restart=policy or now.restart),
+        )
 
     return each("update", options.words, change)
 
@@ -80,6 +84,14 @@ def stats(options: Parsed, places: Places) -> int:
             return 0
         sys.stdout.flush()
         time.sleep(_INTERVAL_S)
+
+
+def _limit(container: Container, config: Config, limits: Limits) -> None:
+    try:
+        cgroups.find(container.id, config.limits).update(limits)
+    except Refusal:
+        os.close(open_process(container))  # it may have ended meanwhile, which explains it
+        raise
 
 
 class _Sample:

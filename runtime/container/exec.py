@@ -27,7 +27,7 @@ from runtime.container.progress import failure_of, send_failure
 from runtime.container.record import Container
 from runtime.container.relay import Loop
 from runtime.container.session import Session, result
-from runtime.errors import FAILURE, SIGNALLED, Refusal
+from runtime.errors import SIGNALLED, Refusal
 from unionfs.linux import process
 from unionfs.linux.descriptors import close_all_but, point_at_null
 
@@ -138,8 +138,9 @@ class _Guard:
             while self._status is None:
                 self._loop.turn()
         except (Refusal, OSError) as error:
-            text = f"{FAILURE} {failure_of(error).message}"
-            self._failure, self._status = text.encode(errors="backslashreplace"), FAILURE
+            failure = failure_of(error)
+            text = f"{failure.status} {failure.message}"
+            self._failure, self._status = text.encode(errors="backslashreplace"), failure.status
         self._hub.end()
         if self._failure:
             self._client.send(control.FAILED, self._failure.rstrip())

@@ -145,6 +145,6 @@ class Checks:
             emit(self._container, self._config, f"health_status: {self._status}")
 
     def _record(self) -> None:
-        self._container.write_state(
+        self._container.note_state(
             health={"status": self._status, "streak": self._streak, "log": self._results}
         )

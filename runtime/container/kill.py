@@ -3,12 +3,18 @@
 import os
 import select
 import signal
+import time
 from contextlib import suppress
 
 from runtime.container import control
 from runtime.container.events import emit
 from runtime.container.record import RUNNING, Container, open_process
 from runtime.errors import Refusal, UsageError
+from unionfs.linux.process import start_ticks
+
+_PAUSE_S = 0.01
+_MOST_S = (1 << 31) // 1000 - 1
+"""The longest that poll(2) can wait."""
 
 
 def parse_signal(text: str) -> int:
@@ -38,10 +44,23 @@ def stop(container: Container, number: int, timeout_s: int) -> None:
     with suppress(Refusal):
         pidfd = open_process(container)
         try:
-            _end(container, pidfd, number, timeout_s)
+            if not _ends(container, pidfd, number, timeout_s):
+                end(container)
         finally:
             os.close(pidfd)
     container.wait_until_free()
+
+
+def end(container: Container) -> None:
+    """End a container by force; return when nothing of it runs.
+
+    One that is just being started, paused or restarted by another command isn't hit at once, so it is tried until then.
+    """
+    while not container.is_free():
+        forbid_restart(container)
+        _kill(container)
+        thaw(container)
+        time.sleep(_PAUSE_S)
 
 
 def send(container: Container, number: int) -> None:
@@ -74,18 +93,31 @@ def thaw(container: Container) -> None:
     """Let it run if it is paused: what is frozen can't die."""
     from runtime.container import cgroups
 
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError):  # of the marker or, if the container was just removed, of its configuration
         os.unlink(f"{container.run_directory}/paused")
         cgroups.find(container.id, container.config().limits).thaw()
 
 
-def _end(container: Container, pidfd: int, number: int, timeout_s: int) -> None:
+def _ends(container: Container, pidfd: int, number: int, timeout_s: int) -> bool:
+    """Whether it does in time when it gets that signal."""
     _send(pidfd, number)
     thaw(container)
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
-    if not poll.poll(None if timeout_s < 0 else timeout_s * 1000):
-        _send(pidfd, signal.SIGKILL)
+    return bool(poll.poll(timeout_s * 1000 if 0 <= timeout_s <= _MOST_S else None))
+
+
+def _kill(container: Container) -> None:
+    """Kill the first process, if there is one."""
+    state = container.state()
+    if state["pid"]:
+        with suppress(FileNotFoundError, ProcessLookupError):
+            pidfd = os.pidfd_open(state["pid"])
+            try:
+                if start_ticks(state["pid"]) == state["pid_ticks"]:  # else the number is a stranger's by now
+                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            finally:
+                os.close(pidfd)
 
 
 def _send(pidfd: int, number: int) -> None:

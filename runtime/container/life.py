@@ -54,6 +54,8 @@ class Life:
         self._init = self._init_fd = -1
         self._driver = self._driver_fd = -1
         self._reader = self._go = -1
+        self._lent: set[int] = set()
+        """What only the processes that are forked next are to have."""
         self._group: Group | None = None
         self._checks: Checks | None = None
         self._master = -1
@@ -79,6 +81,7 @@ class Life:
             while self._status is None:
                 self._loop.turn(None if self._checks is None else self._checks.step())
         finally:
+            self._close_lent()
             self.kill()
             self._end_processes()
             self._stop_driver()
@@ -114,6 +117,8 @@ class Life:
         if self._status is None and self._init > 0:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._init_fd, signal.SIGKILL)
+            if self._group is not None and self._group.is_frozen():
+                self._group.thaw()  # a frozen process doesn't die
 
     def _start(self, serving: Serving | None, size: tuple[int, int]) -> None:
         """Fork the first process, and the driver unless it is there."""
@@ -124,10 +129,12 @@ class Life:
         driver.begin(serving)
         device, mounted, progress = serving.device, serving.mounted, serving.progress
         self._driver, self._reader = serving.pid, serving.reader
+        self._lend(device, mounted, progress, serving.user)
         os.set_blocking(self._reader, False)
         self._driver_fd = os.pidfd_open(self._driver)
         self._group = cgroups.create(self._container.id, config.limits, config.privileged)
         planned = namespaces.plan(config, self._container.places, is_root=self._maps is None)
+        self._lend(*planned.descriptors())
         hosts, resolv_conf = self._network_files()
         mark("control group made")
         stdin = os.pipe() if config.interactive and not config.tty else _NONE
@@ -137,6 +144,7 @@ class Life:
         wanted_later = self._maps is not None or "pid" in config.namespaces
         self._doors = console.channel() if wanted_later else _NONE
         theirs = (stdin[0], stdout[1], stderr[1])
+        self._lend(go, *theirs, channel[1], self._doors[1])
         if serving.user >= 0:
             mapped.give_to_root(config, theirs)
         born = os.pipe() if serving.user >= 0 else _NONE
@@ -152,13 +160,19 @@ class Life:
             self._init = mapped.born(self._init, born[0])
         self._init_fd = os.pidfd_open(self._init)
         mark("first process forked")
-        ours = {self._doors[1], device, mounted, progress, go, *theirs, channel[1], serving.user}
-        for fd in {*planned.descriptors(), *ours} - {-1}:
-            os.close(fd)
+        self._close_lent()
         if config.tty:
             self._loop.watch(channel[0], lambda: self._on_terminal(channel[0]))
         else:
             self._hub.connect(stdin[1], {control.OUTPUT: stdout[0], control.ERROR: stderr[0]})
+
+    def _lend(self, *fds: int) -> None:
+        self._lent |= {*fds} - {-1}
+
+    def _close_lent(self) -> None:
+        for fd in self._lent:
+            os.close(fd)
+        self._lent.clear()
 
     def _fork_apart(self, serving: Serving | None) -> Serving:
         """A driver whose connection belongs to the container's user namespace, in place of one that can't have it."""
@@ -303,7 +317,7 @@ class Life:
         if self._group is not None:
             self.out_of_memory = self._group.oom_killed()
             if self.out_of_memory:
-                self._container.write_state(oom_killed=True)
+                self._container.note_state(oom_killed=True)
                 emit(self._container, self._config, "oom")
             self._group.remove()
         if self.namespaces and "pid" in self._config.namespaces:

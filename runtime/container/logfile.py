@@ -60,9 +60,9 @@ class Log:
         tail = f',"stream":"{STREAMS[letter]}","time":"{timestamp(time.time_ns())}"}}\n'
         texts = [json.dumps(piece.decode(errors="replace"), ensure_ascii=False) for piece in pieces]
         data = "".join(f'{{"log":{text}{tail}' for text in texts).encode()
-        if self._most_bytes and self._size and self._size + len(data) > self._most_bytes:
-            self._rotate()
         with suppress(OSError):  # ENOSPC: the container goes on without its log
+            if self._most_bytes and self._size and self._size + len(data) > self._most_bytes:
+                self._rotate()
             self._size += os.write(self._fd, data)
 
     def _rotate(self) -> None:
@@ -72,8 +72,9 @@ class Log:
                 os.rename(newer, older)
         with suppress(FileNotFoundError):
             os.unlink(self._path)
+        fd = _open(self._path)
         os.close(self._fd)
-        self._fd, self._size = _open(self._path), 0
+        self._fd, self._size = fd, 0
 
 
 def timestamp(moment_ns: int) -> str:

@@ -180,7 +180,7 @@ class _Monitor:
 
     def _record_end(self, status: int, how: str) -> None:
         count = self._container.state().get("restarts", 0) + 1
-        self._container.write_state(
+        self._container.note_state(
             status=how, pid=0, pid_ticks=0, exit_code=status, finished_s=time.time(), restarts=count
         )
         emit(self._container, self._config, "die", exitCode=str(status))

@@ -13,6 +13,7 @@ The lock of a living container is inherited by its processes through fork, never
 when all that could clean up are dead.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -77,14 +78,22 @@ class Container:
         """Replace the state by `changes` over what it was. Only the holder of the lock calls this."""
         _write_json(f"{self.directory}/state.json", {**self.state(), **changes})
 
+    def note_state(self, **changes: object) -> None:
+        """The same where nothing may depend on it: on a full disk the state stays as it was."""
+        with suppress(OSError):
+            self.write_state(**changes)
+
     def lock(self) -> int:
         """Take the container for this process and its children: the lock's descriptor.
 
         Raises Refusal if it is taken: the container runs.
         """
         while True:
-            os.makedirs(self.run_directory, mode=0o700, exist_ok=True)
-            fd = os.open(f"{self.run_directory}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.makedirs(self.run_directory, mode=0o700, exist_ok=True)
+                fd = os.open(f"{self.run_directory}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except (FileExistsError, FileNotFoundError):
+                continue  # its last holder removes the directory between the looks at it
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -94,20 +103,23 @@ class Container:
                 return fd
             os.close(fd)  # its last holder removed it between our two calls
 
-    def kill(self) -> None:
-        """End the container if it runs; return when nothing of it does."""
-        state = self.state()
-        if state["pid"]:
-            with suppress(FileNotFoundError, ProcessLookupError):
-                _kill(state["pid"], state["pid_ticks"])
-        self.wait_until_free()
-
     def wait_until_free(self) -> None:
         """Return when no process of the container is left."""
+        self._share_lock(fcntl.LOCK_SH)
+
+    def is_free(self) -> bool:
+        """Whether no process of the container is left."""
+        try:
+            self._share_lock(fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _share_lock(self, how: int) -> None:
         with suppress(FileNotFoundError):
             fd = os.open(f"{self.run_directory}/lock", os.O_RDONLY | os.O_CLOEXEC)
             try:
-                fcntl.flock(fd, fcntl.LOCK_SH)
+                fcntl.flock(fd, how)
             finally:
                 os.close(fd)
 
@@ -117,7 +129,11 @@ class Container:
             from runtime.network import attach
 
             attach.detach(self.places, self.id)
-        remove_tree(self.run_directory)
+        try:
+            remove_tree(self.run_directory)
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:  # the next lock is there already
+                raise
 
     def remove(self) -> None:
         """Take away all of it. Only the holder of the lock calls this."""
@@ -142,7 +158,7 @@ def finish(container: Container, exit_code: int, error: str) -> None:
             NamedVolumes(container.places).remove_nameless(container.id)
         container.remove()
         return
-    container.write_state(status="exited", pid=0, exit_code=exit_code, error=error, finished_s=time.time())
+    container.note_state(status="exited", pid=0, exit_code=exit_code, error=error, finished_s=time.time())
     container.release()
 
 
@@ -176,16 +192,6 @@ def named(places: Places, name: str) -> str:
         return os.readlink(f"{places.root}/names/{name}")
     except FileNotFoundError:
         return ""
-
-
-def _kill(pid: int, ticks: int) -> None:
-    """Kill the process `pid` that started at `ticks`. Raises OSError: ENOENT, ESRCH (it is gone)."""
-    pidfd = os.pidfd_open(pid)
-    try:
-        if start_ticks(pid) == ticks:  # else the number is a stranger's by now
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-    finally:
-        os.close(pidfd)
 
 
 def _read_json(path: str) -> dict[str, Any]:

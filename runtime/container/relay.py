@@ -10,6 +10,7 @@ from typing import Protocol
 
 WRITE_BYTES = 4096  # PIPE_BUF
 READ_BYTES = 32768
+_MOST_MS = (1 << 31) - 1  # a timeout of poll(2) is an int
 _ALWAYS = select.POLLHUP | select.POLLERR | select.POLLNVAL
 
 
@@ -41,7 +42,7 @@ class Loop:
         self._watched.pop(fd, None)
 
     def turn(self, timeout_s: float | None = None) -> None:
-        """Wait for something to happen, at most so long, and deal with it."""
+        """Wait for something to happen, at most so long and in any case not for months, and deal with it."""
         self.parties = [party for party in self.parties if not party.ended]
         wanted = [(party, *party.wants()) for party in self.parties]
         interest = dict.fromkeys(self._watched, select.POLLIN)
@@ -51,7 +52,7 @@ class Loop:
         poll = select.poll()
         for fd, events in interest.items():
             poll.register(fd, events)
-        ready = dict(poll.poll(None if timeout_s is None else max(0.0, timeout_s * 1000)))
+        ready = dict(poll.poll(None if timeout_s is None else min(max(0.0, timeout_s * 1000), _MOST_MS)))
         for fd, call in list(self._watched.items()):
             if ready.get(fd) and self._watched.get(fd) is call:
                 call()

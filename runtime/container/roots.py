@@ -25,14 +25,14 @@ from unionfs.linux.sockets import packet_pair
 @contextmanager
 def open_root(store: Store, container: Container) -> Iterator[int]:
     """A descriptor (O_PATH) of it. Raises Refusal. Precondition: a single thread."""
-    if container.state()["status"] == "running":
+    lock = _take_unless_it_runs(store, container)
+    if lock < 0:
         root = _of_running(container) if os.geteuid() == 0 else _from_within(container)
         try:
             yield root
         finally:
             os.close(root)
         return
-    lock = store.take(container)
     maps = _become_its_root() if os.geteuid() != 0 else None
     try:
         with mounted(container, lock, maps) as root:
@@ -40,6 +40,20 @@ def open_root(store: Store, container: Container) -> Iterator[int]:
     finally:
         container.release()
         os.close(lock)
+
+
+def _take_unless_it_runs(store: Store, container: Container) -> int:
+    """Its lock, or -1. Raises Refusal: another command has it."""
+    try:
+        return -1 if _runs(container) else store.take(container)
+    except Refusal:
+        if not _runs(container):
+            raise
+        return -1  # started meanwhile
+
+
+def _runs(container: Container) -> bool:
+    return bool(container.state()["status"] == "running")
 
 
 @contextmanager
@@ -56,7 +70,7 @@ def mounted(container: Container, lock: int, maps: Maps | None = None) -> Iterat
 
 def enter(container: Container) -> None:
     """Enter the user namespace of a container that runs in one of its own, to stay: its files are for that alone."""
-    if container.config().maps is None or container.state()["status"] != "running":
+    if container.config().maps is None or not _runs(container):
         return
     from runtime.container import mapped
 
@@ -115,10 +129,10 @@ def _become_its_root() -> Maps:
 def _mount(container: Container, lock: int, maps: Maps | None) -> tuple[int, int]:
     """The union's root, and the pid of its driver."""
     device = open_device()
+    root = detached_mount(device, source=b"pyunion", attributes=mounts.MOUNT_ATTR_NODEV)  # else there is none to serve
     child = os.fork()
     if child == 0:
         _serve(container, device, lock, maps)
-    root = detached_mount(device, source=b"pyunion", attributes=mounts.MOUNT_ATTR_NODEV)
     os.close(device)
     try:
         os.stat(b".", dir_fd=root)

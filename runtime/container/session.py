@@ -48,8 +48,9 @@ class Session:
         self._loop.parties += [_Ear(self, connection), *self._sinks.values()]
         if wish.stdin:
             self._loop.parties.append(_Keyboard(self))
-        if wish.signals:
-            caught = signals.catch({*signals.PASSED_ON, signal.SIGWINCH})
+        heard = (signals.PASSED_ON if wish.signals else set()) | ({signal.SIGWINCH} if wish.tty else set())
+        if heard:
+            caught = signals.catch(heard)
             self._loop.watch(caught, lambda: self._on_signals(os.read(caught, _SIGNAL_BYTES)))
 
     def run(self) -> Ended:
@@ -127,7 +128,7 @@ class Session:
         for number in numbers:
             if number != signal.SIGWINCH:
                 self.say(control.SIGNAL + bytes((number,)))
-            elif self._wish.tty:
+            else:
                 self.say(control.SIZE + control.pack_size(console.own_size()))
 
 

@@ -11,9 +11,10 @@ What a crash left is found by trying the locks in RUNROOT (sweep()).
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from runtime.container.config import Config
 from runtime.container.record import RUNNING, SHORT_ID, Container, bury, named
 from runtime.drafts import beside
 from runtime.errors import Refusal
@@ -71,6 +72,11 @@ class Store:
             container.write_config(config._replace(name=name))
             with suppress(FileNotFoundError):
                 os.unlink(f"{self.places.root}/names/{config.name}")
+
+    def change(self, container: Container, change: Callable[[Config], Config]) -> None:
+        """Give a container another configuration, made of the one it has. Raises FileNotFoundError: it is gone."""
+        with self.exclusive():
+            container.write_config(change(container.config()))
 
     def take(self, container: Container) -> int:
         """Lock a container that exists, once whoever records its end, or looks into it, is through.

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -104,6 +105,13 @@ def test_a_paused_container_can_be_killed(pyunion: Pyunion) -> None:
         assert state(pyunion, name)["Paused"] is True
         assert pyunion("kill", name).stderr == ""
         assert state(pyunion, name)["Running"] is False
+
+
+def test_who_is_scheduled_in_real_time_runs_containers_too(pyunion: Pyunion) -> None:
+    """Where a group gets no time for that, what is in it is scheduled as usual."""
+    argv = ["chrt", "-f", "10", *pyunion.argv("run", "--rm", *BASE, pyunion.rootfs, "echo", "hi")]
+    result = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "hi\n", "")
 
 
 def test_a_limit_that_cannot_be_had_is_refused_and_nothing_is_left(pyunion: Pyunion) -> None:

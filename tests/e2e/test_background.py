@@ -150,6 +150,13 @@ def test_wait_gives_the_exit_status_also_of_what_is_removed(pyunion: Pyunion) ->
     assert waiting.communicate(timeout=30)[0] == "6\n"
 
 
+def test_stop_waits_for_years_if_it_is_told_to(pyunion: Pyunion) -> None:
+    detach(pyunion, script="trap 'exit 4' TERM; echo ready; while :; do sleep 0.05; done")
+    ready(pyunion)
+    assert pyunion("stop", "-t", "99999999", "one").stderr == ""
+    assert status(pyunion) == "exited 4"
+
+
 def test_a_paused_container_stands_still_and_can_be_stopped(pyunion: Pyunion) -> None:
     detach(pyunion, script="while :; do echo tick; sleep 0.05; done")
     wait_for("ticks", lambda: "tick" in pyunion("logs", "one").stdout)

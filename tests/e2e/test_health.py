@@ -54,6 +54,12 @@ def test_it_is_starting_then_healthy_then_unhealthy_and_healthy_again(pyunion: P
         assert pyunion("ps", "--filter", f"health={word}", "--format", "{{.Names}}").stdout == names
 
 
+def test_a_test_may_be_months_away(pyunion: Pyunion) -> None:
+    start(pyunion, "--health-interval=10000h", "--health-start-interval=10000h", "--health-cmd=true")
+    assert pyunion("exec", "box", "true").returncode == 0
+    assert health(pyunion)["Status"] == "starting"
+
+
 def test_the_last_five_results_are_kept_with_what_was_said(pyunion: Pyunion) -> None:
     start(pyunion, *QUICK, "--health-cmd=echo well; echo ill >&2; head -c 9999 /dev/zero; exit 3")
     wait_for("six", lambda: int(str(health(pyunion)["FailingStreak"])) > 5)

@@ -193,6 +193,16 @@ def test_two_who_are_attached_see_the_same(pyunion: Pyunion) -> None:
     second.close()
 
 
+def test_the_size_follows_whoever_passes_no_signals_on(pyunion: Pyunion) -> None:
+    script = "trap 'stty size' WINCH; echo ready; while :; do sleep 0.05; done"
+    pyunion("run", "-dt", "--name=one", "--network=none", "--rootfs", pyunion.rootfs, "sh", "-c", script)
+    screen = Screen(pyunion, "one", verb=("attach", "--sig-proxy=false"))
+    screen.expect("30 100")
+    screen.resize(40, 132)
+    screen.expect("40 132")
+    screen.close()
+
+
 def test_exec_has_a_terminal_of_its_own(pyunion: Pyunion) -> None:
     assert pyunion("run", "-dt", "--name", "one", "--rootfs", pyunion.rootfs, "sleep", "1000").returncode == 0
     screen = Screen(pyunion, "one", "sh", "-c", "tty; stty size; echo $TERM; read x; exit $x", verb=("exec", "-it"))

@@ -1,17 +1,21 @@
 """runtime.container.store: names, locks, and what a crash leaves."""
 
 import os
+import signal
+import subprocess
 import threading
 from pathlib import Path
 
 import pytest
 
 from runtime.container.config import Config, Tmpfs, Volume
+from runtime.container.kill import end
 from runtime.container.record import Container, finish
 from runtime.container.store import Store
 from runtime.errors import Refusal
 from runtime.places import Places
 from runtime.trees import remove_tree
+from unionfs.linux.process import start_ticks
 
 
 @pytest.fixture
@@ -143,3 +147,54 @@ def crash(store: Store, lock: int, restarted: bool) -> None:
     os.close(lock)
     if restarted:
         remove_tree(store.places.runroot)
+
+
+def test_one_that_is_being_started_is_ended_as_soon_as_it_runs(store: Store) -> None:
+    container, lock = make(store, "one", "created")
+    ending = threading.Thread(target=end, args=(container,))
+    ending.start()
+    with subprocess.Popen(["sleep", "1000"]) as process:
+        container.write_state(pid=process.pid, pid_ticks=start_ticks(process.pid))
+        assert process.wait(30) == -signal.SIGKILL
+    assert ending.is_alive(), "its end is yet to be recorded"
+    os.close(lock)
+    ending.join(30)
+    assert not ending.is_alive()
+
+
+def test_a_lock_is_had_while_its_last_holder_leaves(store: Store) -> None:
+    container, lock = make(store, "one", "created")
+    os.close(lock)
+    failed: list[OSError] = []
+
+    def come_and_go() -> None:
+        for _ in range(100):
+            try:
+                lock = store.take(container)
+                container.release()
+                os.close(lock)
+            except OSError as error:
+                failed.append(error)
+
+    threads = [threading.Thread(target=come_and_go) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+
+
+def test_changes_of_a_configuration_do_not_undo_one_another(store: Store) -> None:
+    container, lock = make(store, "one", "created")
+    os.close(lock)
+
+    def add(key: str) -> None:
+        for _ in range(50):
+            store.change(container, lambda old: old._replace(labels={**old.labels, f"{key}{len(old.labels)}": ""}))
+
+    threads = [threading.Thread(target=add, args=(key,)) for key in "abc"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(container.config().labels) == 150

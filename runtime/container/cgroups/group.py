@@ -40,9 +40,19 @@ class Group:
         self._own_parent = own_parent
 
     def enter(self) -> None:
-        """Put this process, which must have one thread, into the group; its children will be there, too."""
+        """Put this process, which must have one thread, into the group; its children will be there, too.
+
+        Where the kernel grants a group no time for real-time scheduling (CONFIG_RT_GROUP_SCHED), the process loses it.
+        """
         for part in self.parts:
-            write(f"{part.path}/{part.rules.DOOR}", "0")
+            door = f"{part.path}/{part.rules.DOOR}"
+            try:
+                write(door, "0")
+            except OSError as error:
+                if error.errno != errno.EINVAL or os.sched_getscheduler(0) == os.SCHED_OTHER:
+                    raise
+                os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+                write(door, "0")
 
     def apply(self, limits: Limits, best_effort: bool) -> None:
         """Set the limits. Raises Refusal, which names the one that can't be set; best effort leaves it out."""
@@ -85,7 +95,9 @@ class Group:
 
     def is_frozen(self) -> bool:
         part = self._part("freezer")
-        return part is not None and bool(part.rules.is_frozen(part.path))
+        with suppress(FileNotFoundError):  # it has been removed
+            return part is not None and bool(part.rules.is_frozen(part.path))
+        return False
 
     def oom_killed(self) -> bool:
         """Whether a process of it was killed since it ran out of memory."""

@@ -46,6 +46,9 @@ def write(path: str, text: str) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(fd, text.encode())
+    except OSError as error:
+        error.filename = path
+        raise
     finally:
         os.close(fd)
 
