@@ -16,7 +16,7 @@ from runtime.container.store import Store, skeleton
 from runtime.drafts import beside
 from runtime.errors import Refusal, UsageError, named
 from runtime.image.errors import ImageError, Missing
-from runtime.image.reference import parse_reference
+from runtime.image.reference import parse_name, parse_reference
 from runtime.image.store import Image, ImageStore
 from runtime.places import Places
 
@@ -113,7 +113,7 @@ def import_tree(options: Parsed, places: Places) -> int:
     from runtime.image.tar.pack import pack_tree
 
     path = options.words[0]
-    reference = parse_reference(options.words[1]) if len(options.words) > 1 else None
+    reference = parse_name(options.words[1]) if len(options.words) > 1 else None
     platform = read_platform(options)
     change = changing(options.many("change"))
     store = open_store(places)
@@ -151,7 +151,7 @@ def commit(options: Parsed, places: Places) -> int:
     config = container.config()
     if not config.image_id:
         raise Refusal(f"container {config.name} is of no image: use pyunion export and pyunion import", status=1)
-    reference = parse_reference(options.words[1]) if len(options.words) > 1 else None
+    reference = parse_name(options.words[1]) if len(options.words) > 1 else None
     change = changing(options.many("change"))
     store = open_store(places)
     with store.adding():

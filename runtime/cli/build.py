@@ -49,9 +49,9 @@ def build(options: Parsed, places: Places) -> int:
     if options.one("progress", "plain") not in ("auto", "plain"):
         raise UsageError(f"unknown --progress {options.one('progress')!r}: there are auto and plain")
     from runtime.build.build import build as build_image
-    from runtime.image.reference import parse_reference
+    from runtime.image.reference import parse_name
 
-    names = [parse_reference(text) for text in options.many("tag")]
+    names = [parse_name(text) for text in options.many("tag")]
     wishes = _wishes(options)
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGHUP, _stop)

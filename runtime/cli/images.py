@@ -8,7 +8,7 @@ from runtime.cli.image_filters import created_s, read_image_filters
 from runtime.cli.options import Option, Parsed, verb
 from runtime.cli.tables import FORMAT, QUIET, ago, print_rows
 from runtime.image.errors import Corrupt, ImageError
-from runtime.image.reference import Reference, parse_reference
+from runtime.image.reference import Reference, parse_name, parse_reference
 from runtime.image.store import Image, ImageStore
 from runtime.places import Places
 from runtime.sizes import size_text
@@ -80,7 +80,7 @@ def tag(options: Parsed, places: Places) -> int:
     """`pyunion tag`. Raises Refusal."""
     store = open_store(places)
     with store.adding():
-        store.tag(store.resolve(options.words[0]), parse_reference(options.words[1]))
+        store.tag(store.resolve(options.words[0]), parse_name(options.words[1]))
     return 0
 
 

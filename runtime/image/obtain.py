@@ -4,7 +4,7 @@ import os
 from typing import Literal
 
 from runtime.image.errors import ImageError, Missing
-from runtime.image.platform import Platform
+from runtime.image.platform import Platform, choose
 from runtime.image.reference import parse_reference
 from runtime.image.store import Image, ImageStore
 
@@ -28,7 +28,7 @@ def obtain(
     if pull != "always":
         try:
             image = store.resolve(name)
-            if platform is None or image.config().platform == platform:
+            if platform is None or _runs_on(image, platform):
                 return image
             raise Missing(f"image {name} is here for {image.config().platform}, not for {platform}")
         except Missing:
@@ -39,6 +39,14 @@ def obtain(
     from runtime.image.registry.registries import Access, Registries
 
     return fetch(store, Registries(Access()), parse_reference(name), make_progress(quiet), platform)
+
+
+def _runs_on(image: Image, platform: Platform) -> bool:
+    """Many configurations leave the variant out, that was in the index."""
+    config = image.config()
+    if not config.raw.get("variant"):
+        return config.platform[:2] == platform[:2]
+    return choose(platform, [(config.platform, image)]) is not None
 
 
 def is_elsewhere(name: str) -> bool:

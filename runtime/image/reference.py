@@ -77,6 +77,14 @@ def parse_reference(text: str) -> Reference:
         raise ImageError(f"invalid image name {text!r}: {error}") from None
 
 
+def parse_name(text: str) -> Reference:
+    """A name to give to an image: what its digest is isn't anybody's choice. Raises ImageError."""
+    reference = parse_reference(text)
+    if reference.digest:
+        raise ImageError(f"invalid image name {text!r}: a digest can't be given to an image")
+    return reference
+
+
 def _split_tag(text: str) -> tuple[str, str | None]:
     head, slash, tail = text.rpartition("/")
     last, colon, tag = tail.partition(":")

@@ -60,6 +60,14 @@ def test_what_is_no_image_is_not_loaded(pyunion: Command, tmp_path: Path, conten
     assert one_line(pyunion("load", stdin=content, status=1)).startswith("pyunion load: standard input: ")
 
 
+def test_a_digest_is_nothing_to_be_chosen(pyunion: Command, tmp_path: Path) -> None:
+    name = f"127.0.0.1:9/x@sha256:{64 * '0'}"
+    pyunion("load", make_layout(tmp_path / "layout", [archive([member("file")])]))
+    for words in (("tag", "example.org/test:1", name), ("import", tmp_path, name), ("build", "-t", name, tmp_path)):
+        assert "a digest can't be given to an image" in one_line(pyunion(*words, status=1))
+    assert "the image has another digest, sha256:" in one_line(pyunion("push", "example.org/test:1", name, status=1))
+
+
 def test_what_is_no_tree_is_not_imported(pyunion: Command, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"no archive\n" * 100)

@@ -7,14 +7,17 @@ import subprocess
 import sys
 import tarfile
 import threading
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from runtime.image.archive.load import load
 from runtime.image.digest import of
 from runtime.image.errors import Corrupt, Missing
+from runtime.image.obtain import obtain
+from runtime.image.platform import parse_platform
 from runtime.image.reference import parse_reference
 from runtime.image.store import ImageStore
 from runtime.image.store.locks import locked_if_free
@@ -152,6 +155,19 @@ def test_an_index_without_a_list_is_an_empty_one(tmp_path: Path) -> None:
     Path(store.directory, "index.json").write_text('{"schemaVersion": 2, "manifests": null}')
     assert store.images() == []
     assert store.collect(set)
+
+
+@pytest.mark.parametrize(("said", "wanted", "serves"), [
+    ({"variant": "v6"}, "linux/arm/v7", True), ({"variant": "v7"}, "linux/arm/v6", False), ({}, "linux/arm/v5", True),
+    ({}, "linux/arm64", False),
+])  # fmt: skip
+def test_an_image_that_is_here_serves_what_it_runs_on(
+    said: dict[str, Any], wanted: str, serves: bool, tmp_path: Path
+) -> None:
+    store = make_store(tmp_path)
+    load(store, str(make_layout(tmp_path / "layout", layers(), architecture="arm", **said)))
+    with nullcontext() if serves else pytest.raises(Missing, match="is here for linux/arm/v7, not for"):
+        obtain(store, "example.org/test:1", parse_platform(wanted), "never")
 
 
 def test_unknown_fields_survive(tmp_path: Path) -> None:

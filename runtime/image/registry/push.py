@@ -19,7 +19,9 @@ _UPLOADS = 4
 def push(
     store: ImageStore, registries: Registries, image: Image, reference: Reference, progress: Progress
 ) -> Descriptor:
-    """Have `image` in a registry under `reference`; its manifest. Raises RegistryError, Missing, Corrupt."""
+    """Have `image` in a registry under `reference`; its manifest. Raises ImageError."""
+    if reference.digest not in (None, image.descriptor.digest):
+        raise ImageError(f"{reference.familiar}: the image has another digest, {image.descriptor.digest}")
     target = registries.target(reference)
     registries.transport.stopped.clear()
     progress.say(f"The push refers to repository [{reference.name}]")

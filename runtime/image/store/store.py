@@ -155,8 +155,6 @@ class ImageStore:
 
     def tag(self, image: Image, reference: Reference) -> None:
         """Give an image one more name, which another may lose."""
-        if reference.digest:
-            raise ImageError(f"invalid image name {str(reference)!r}: a digest can't be given to an image")
         self._add_entry(layout.with_name(image.descriptor, str(reference), {}))
 
     def untag(self, name: str) -> None:
