@@ -15,7 +15,7 @@ from tests.faults.scenarios import Scenario
 from tests.faults.world import Seen, seen_by_verbs
 from tests.support import syscalls
 from tests.unit.core.inprocess import InProcess
-from unionfs.core.inodes import Node
+from unionfs.core.inodes import Dir, Node
 from unionfs.linux import process
 
 KILL = 0
@@ -109,6 +109,7 @@ def _watched(tmp: Path, lowers: list[Path], scenario: Scenario, supervisor: sock
     fs.union.check()
     assert not fs.union.handles, "a handle is left open"
     assert not any(node.opens for node in fs.union.inodes), "a node is left open"
+    _check_directories(fs)
     report = Report(code, seen_by_verbs(fs))
     if code:
         code = 0
@@ -119,6 +120,15 @@ def _watched(tmp: Path, lowers: list[Path], scenario: Scenario, supervisor: sock
         fs.union.check()
         report = report._replace(retry_code=code, retried=seen_by_verbs(fs))
     supervisor.send(pickle.dumps(report))
+
+
+def _check_directories(fs: InProcess) -> None:
+    """What is open of the upper's directories, or known of them, is what is there."""
+    for node in fs.union.inodes:
+        if isinstance(node, Dir) and node.upper is not None and not node.dead:
+            there = os.stat(os.path.join(os.fsencode(fs.upper), node.path()))
+            assert node.real == (there.st_dev, there.st_ino), "another directory is known"
+            assert os.path.samestat(os.fstat(fs.union.fds.fd(node.upper)), there), "another directory is open"
 
 
 def _act_watched(fs: InProcess, scenario: Scenario, supervisor: socket.socket) -> int:

@@ -73,6 +73,12 @@ def test_a_directory_emptied_to_be_replaced_keeps_its_number_if_it_is_not(place)
     fail(place, "rename a directory over one of whiteouts", "renameat", KILL, nth=-1)
 
 
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+def test_a_directory_emptied_to_be_replaced_can_be_used_if_it_is_not(place, code):
+    """Its descriptor was that of the directory that had been there, so that nothing could be made in it."""
+    fail(place, "rename a directory over one of whiteouts", "renameat", code, nth=-1, known=True)
+
+
 def test_a_file_that_nobody_holds_is_linked(tmp_path):
     """Copy-up forgot the node, and the new name meant one that wasn't in the table."""
     fs = InProcess(tmp_path)

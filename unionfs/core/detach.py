@@ -22,7 +22,7 @@ def detach(union: Union, node: Dir) -> Steps[None]:
         return
     upper = copyup.upper_dir(union, node)
     union.dialect.set_opaque(objects.locate(union, node))
-    _forget_lower(union, node)
+    forget_lower(union, node)
     union.changed.append(node)
     assert node.parts == [upper]
 
@@ -75,7 +75,7 @@ def _let_go(union: Union, node: Node) -> None:
     holding.forget(union, node)
 
 
-def _forget_lower(union: Union, node: Dir) -> None:
+def forget_lower(union: Union, node: Dir) -> None:
     """Let memory know that `node` and all below it have no lower content any more."""
     waiting = [node]
     while waiting:

@@ -7,10 +7,11 @@ merge into it. A whiteout takes the old name's place at the same moment. Kernel:
 
 import errno
 import os
+from functools import partial
 
 from unionfs.core import checks, copyup, holding, redirect, tree, whiteouts
-from unionfs.core.detach import detach
-from unionfs.core.inodes import Dir, File, Node
+from unionfs.core.detach import detach, forget_lower
+from unionfs.core.inodes import Dir, File, Node, RealId, real_id
 from unionfs.core.union import Union
 from unionfs.core.work import Steps
 from unionfs.linux import fsops
@@ -138,12 +139,18 @@ class _Move:
         whiteout = tree.has_lower(union, self.source, self.name)
         held = holding.hold(union, other) if other is not None else -1
         try:
-            over_dir = self._replaces_upper_dir()
-            if over_dir and union.primitives.exchange and union.dialect.prefix:
-                self._empty_target()
-                over_dir = False
+            hollow = self._hollow_target()
+            if hollow is not None and union.primitives.exchange and union.dialect.prefix:
+                self._empty(hollow)
+                hollow = None
             whiteouts.rename(
-                union, self.source, self.name, self.target, self.newname, whiteout=whiteout, over_dir=over_dir
+                union,
+                self.source,
+                self.name,
+                self.target,
+                self.newname,
+                whiteout=whiteout,
+                over_dir=hollow is not None,
             )
         except OSError:
             if held >= 0:
@@ -164,14 +171,14 @@ class _Move:
         if self.target.index is not None:
             self.target.index.set_upper(self.newname)
 
-    def _replaces_upper_dir(self) -> bool:
-        """Whether a directory of the upper is at the new place and has whiteouts in it."""
+    def _hollow_target(self) -> Dir | None:
+        """The directory of the upper that is at the new place, if there are whiteouts in it."""
         if not isinstance(self.other, Dir) or self.other.upper is None:
-            return False
-        return bool(os.listdir(At(self.new.dirfd, self.newname + b"/.").path))
+            return None
+        return self.other if os.listdir(At(self.new.dirfd, self.newname + b"/.").path) else None
 
-    def _empty_target(self) -> None:
-        """Take whiteouts out of the upper directory that is to be replaced, all at one moment. It stays empty."""
+    def _empty(self, hollow: Dir) -> None:
+        """Put a directory without whiteouts in the place of the upper's that is to be replaced: it stays empty."""
         workdir = checks.writable(self.union)
         name = workdir.name()
         os.mkdir(name, 0o700, dir_fd=workdir.temporary)
@@ -180,9 +187,23 @@ class _Move:
             copyup.copy_metadata(self.union, self.new, self.new.stat(), fresh)
             copyup.keep_origin(self.union, self.new, fresh)
             self.union.dialect.set_opaque(fresh)
-            fsops.renameat2(workdir.temporary, name, self.new.dirfd, self.newname, RENAME_EXCHANGE)
+            real = real_id(fresh.stat())
+            exchange = partial(fsops.renameat2, fresh.dirfd, name, self.new.dirfd, self.newname, RENAME_EXCHANGE)
+            fresh.despite_mode(lambda: self.new.despite_mode(exchange))
+            self._renew(hollow, real)
         finally:
             workdir.discard(name)
+
+    def _renew(self, node: Dir, real: RealId) -> None:
+        """Let memory know that the upper's share of `node` is another directory, opaque: renaming may fail yet."""
+        union, upper = self.union, node.upper
+        assert upper is not None
+        node.real = real
+        forget_lower(union, node)
+        upper.impure = False
+        union.fds.drop(upper)
+        holding.hold(union, node)
+        union.changed.append(node)
 
     def _prepare(self, node: Node, source: Dir, name: bytes, target: Dir) -> None:
         """Let `node` keep its own lower content when it leaves `source`, and take no other in `target`."""
