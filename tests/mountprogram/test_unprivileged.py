@@ -94,6 +94,38 @@ def test_what_was_deleted_stays_deleted(home: Path) -> None:
     assert result.stdout == "from-b/\n"
 
 
+def test_directories_that_their_owner_may_not_write_are_copied_up_and_removed_nevertheless(home: Path) -> None:
+    """The driver is no more than their owner, and what is in them, or they themselves, must be moved."""
+    result = as_ordinary_user(home, """
+        mkdir -p a/closed/inner a/hollow
+        echo old > a/closed/inner/file
+        touch a/hollow/gone
+        chmod 555 a/closed/inner a/closed
+        pyunionfs -o lowerdir=a:b,upperdir=upper,workdir=work merged
+        cd merged
+        echo new >> closed/inner/file
+        cat closed/inner/file
+        mkdir -m 555 made
+        rmdir made
+        rm hollow/gone
+        chmod 555 hollow
+        rmdir hollow
+        mkdir -m 555 hollow
+        rmdir hollow
+        mv closed moved
+        stat -c "%a %n" *  moved/inner
+        chmod -R u+w moved
+        rm -r moved
+        cd ..
+        fusermount3 -u merged
+        chmod -R u+w a
+        find upper -type d -printf "%m %P\n"
+        find work/work -mindepth 1 -type d
+    """)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == "old\nnew\n644 from-a\n644 from-b\n555 moved\n555 moved/inner\n755 \n"
+
+
 @pytest.mark.parametrize(("arguments", "complaint"), [
     ("-o lowerdir=a,allow_other merged", "user_allow_other"),
     ("-o lowerdir=a /usr", "no write access"),

@@ -47,7 +47,8 @@ def upper_dir(union: Union, node: Dir) -> UpperPart:
 def _copy_dir(union: Union, workdir: Workdir, node: Dir) -> UpperPart:
     """The upper's share in `node`, whose parent has one."""
     assert node.parent is not None  # the root has an upper share from the start
-    assert node.parent.upper is not None
+    above = node.parent.upper
+    assert above is not None
     source = At(union.fds.fd(node.parts[0]))
     st = source.stat()
     name = workdir.name()
@@ -57,7 +58,7 @@ def _copy_dir(union: Union, workdir: Workdir, node: Dir) -> UpperPart:
         copy_metadata(union, source, st, temporary, objects.holder(union, node))
         _set_origin(union, node, source, st, temporary)
         real = real_id(temporary.stat())
-        _publish(union, name, node.parent.upper, node.name)
+        temporary.despite_mode(lambda: _publish(union, name, above, node.name))
     except OSError:
         workdir.discard(name)
         raise
@@ -263,7 +264,8 @@ def _publish(union: Union, name: bytes, part: UpperPart, target: bytes) -> None:
     directory = At(union.fds.fd(part))
     st = directory.stat()
     mark_impure(union, part)
-    checks.writable(union).publish(name, At(directory.dirfd, target))
+    workdir = checks.writable(union)
+    directory.despite_mode(lambda: workdir.publish(name, At(directory.dirfd, target)))
     _restore_times(directory, st)
 
 
@@ -365,7 +367,9 @@ def upper_name(union: Union, parent: Dir, name: bytes, node: File) -> None:
     links = source.stat().st_nlink
     if node.lower_links:  # right before and after the link; Kernel: ovl_set_nlink_lower()
         _set_mark(union, source, NLINK, b"L%+d" % (links + node.nlink_diff - node.lower_links))
-    os.link(source.name, name, src_dir_fd=source.dirfd, dst_dir_fd=target.dirfd, follow_symlinks=False)
+    directory.despite_mode(
+        lambda: os.link(source.name, name, src_dir_fd=source.dirfd, dst_dir_fd=target.dirfd, follow_symlinks=False)
+    )
     _restore_times(directory, st)
     node.nlink_diff -= 1
     if not node.lower_links:

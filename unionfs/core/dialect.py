@@ -94,7 +94,7 @@ class Dialect(NamedTuple):
         """Write `mark`. Raises OSError: EOPNOTSUPP where the upper holds no xattrs."""
         if not self.prefix:
             raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
-        place.setxattr(self.prefix + mark, value)
+        place.despite_mode(lambda: place.setxattr(self.prefix + mark, value))
 
     def set_opaque(self, directory: At) -> None:
         """Let nothing of the layers below merge with `directory`."""

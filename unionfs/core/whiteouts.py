@@ -4,6 +4,7 @@ Where one system call can't do it, the names are guarded meanwhile: after a cras
 whiteouts at the next mount. Kernel: fs/overlayfs/dir.c:ovl_whiteout(), ovl_remove_and_whiteout().
 """
 
+import errno
 import os
 import stat
 from contextlib import suppress
@@ -53,18 +54,24 @@ def remove_dir(union: Union, parent: Dir, name: bytes, *, whiteout: bool) -> Non
     if not whiteout or union.primitives.whiteout == "name":
         if whiteout:
             _deny(target)
-        os.rename(name, temporary, src_dir_fd=target.dirfd, dst_dir_fd=workdir.temporary)
+        try:
+            os.rmdir(name, dir_fd=target.dirfd)
+            return
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+        target.despite_mode(lambda: _renameat(target, workdir.temp(temporary), 0))
     elif union.primitives.exchange:
         expect(union, target.dirfd)
         try:
             _put(union, workdir.temp(temporary))
-            fsops.renameat2(workdir.temporary, temporary, target.dirfd, name, fsops.RENAME_EXCHANGE)
+            target.despite_mode(lambda: _renameat(workdir.temp(temporary), target, fsops.RENAME_EXCHANGE))
         except OSError:
             workdir.discard(temporary)
             raise
     else:
         with workdir.guarding(_path(parent, name)):
-            os.rename(name, temporary, src_dir_fd=target.dirfd, dst_dir_fd=workdir.temporary)
+            target.despite_mode(lambda: _renameat(target, workdir.temp(temporary), 0))
             make(union, parent, name, replace=False)
     workdir.discard(temporary)
 
@@ -80,7 +87,7 @@ def rename(
         workdir = checks.writable(union)
         hollow, aside = At(_upper(union, target), newname), workdir.temp(workdir.name())
         with workdir.guarding(_path(target, newname)):
-            _renameat(hollow, aside, 0)
+            hollow.despite_mode(lambda: _renameat(hollow, aside, 0))
             try:
                 rename(union, source, name, target, newname, whiteout=whiteout)
             except OSError:
@@ -141,11 +148,11 @@ def replace(union: Union, parent: Dir, made: At, target: At, *, is_dir: bool) ->
     if not is_dir:
         _renameat(made, target, 0)
     elif union.primitives.exchange:
-        _renameat(made, target, fsops.RENAME_EXCHANGE)
+        made.despite_mode(lambda: _renameat(made, target, fsops.RENAME_EXCHANGE))
     else:
         with checks.writable(union).guarding(_path(parent, target.name)):
             os.unlink(target.name, dir_fd=target.dirfd)
-            _renameat(made, target, 0)
+            made.despite_mode(lambda: _renameat(made, target, 0))
 
 
 def replay(union: Union) -> None:

@@ -225,6 +225,8 @@ def remove(dirfd: int, name: bytes) -> None:
     try:
         os.unlink(name, dir_fd=dirfd)
     except IsADirectoryError:
+        with suppress(OSError):  # who may not write it may not empty it
+            os.chmod(name, 0o700, dir_fd=dirfd)
         empty(dirfd, name)
         os.rmdir(name, dir_fd=dirfd)
 

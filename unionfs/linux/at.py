@@ -8,9 +8,13 @@ system call does.
 import ctypes
 import errno
 import os
-from typing import NamedTuple
+import stat
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 from unionfs.linux.libc import check, libc
+
+T = TypeVar("T")
 
 _PATH_MAX = 4096
 _PRIVATE_OPEN = os.O_CLOEXEC | os.O_NOCTTY
@@ -57,6 +61,26 @@ class At(NamedTuple):
             os.chown(self.name, uid, gid, dir_fd=self.dirfd, follow_symlinks=False)
         else:
             os.chown(self.path, uid, gid)
+
+    def despite_mode(self, change: Callable[[], T]) -> T:
+        """Call `change`, which the object's mode may forbid: even its owner writes no directory of mode 0555, nor its
+        attributes, nor moves it, without CAP_DAC_OVERRIDE. The mode is another meanwhile, if need be."""
+        try:
+            return change()
+        except PermissionError as error:
+            if error.errno != errno.EACCES:
+                raise
+        fd = self.open(os.O_PATH)
+        try:
+            kept = At(fd)
+            mode = stat.S_IMODE(kept.stat().st_mode)
+            kept.chmod(mode | stat.S_IRWXU)
+            try:
+                return change()
+            finally:
+                kept.chmod(mode)
+        finally:
+            os.close(fd)
 
     def utime(self, atime_ns: int, mtime_ns: int) -> None:
         if self.name:
