@@ -33,6 +33,9 @@ def prepare(places: Places, identity: str, name: str, hostname: str, wanted: Wan
     with store.locked():
         default = leases.default_network(store)
         everyone = dict(members.everybody(places))
+        used = any(end.network_id == default.id for one in everyone.values() for end in one.endpoints)
+        if not used and any(wish.network == DEFAULT for wish in wanted.attachments):
+            default = leases.leave_to_others(store, default)
         everyone[identity] = Member([], servers=resolution(wanted).servers)
         for wish in wanted.attachments:
             leases.add_endpoint(store.find(wish.network), everyone, identity, name, wish)
@@ -77,6 +80,8 @@ def attach(places: Places, identity: str, wanted: Wanted, pid: int) -> None:
     """
     try:
         _attach(places, identity, wanted, pid)
+    except Refusal as error:
+        raise Refusal(str(error)) from None  # with the status of a command that didn't run
     except OSError as error:
         raise Refusal(f"network: {describe(error)}") from None
 

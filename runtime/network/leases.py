@@ -20,6 +20,19 @@ def default_network(store: Networks) -> Network:
     return network
 
 
+def leave_to_others(store: Networks, default: Network) -> Network:
+    """`bridge` with another subnet, if somebody has its own by now, such as another state directory or a tunnel.
+
+    Precondition: the lock is held, nobody is on it, and its bridge isn't there.
+    """
+    taken = [subnet for subnet, _ in subnets_in_use(store, but=DEFAULT)]
+    if not any(pools.overlap(subnet, other) for subnet in default.subnets() for other in taken):
+        return default
+    moved = default._replace(pools=[pools.choose_default(taken)])
+    store.replace(moved)
+    return moved
+
+
 def subnets_in_use(store: Networks, but: str = "") -> list[tuple[links.Subnet, str]]:
     """The subnets of our networks (but the one called `but`) and of this machine's routes, each with who has it."""
     ours = store.all()

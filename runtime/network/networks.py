@@ -121,6 +121,10 @@ class Networks:
         """Keep a new network. Precondition: the lock is held. Raises Refusal if the name is taken."""
         if os.path.exists(self._path(network.name)) or network.name in ("host", "none"):
             raise Refusal(f"network with name {network.name} already exists", status=1)
+        self.replace(network)
+
+    def replace(self, network: Network) -> None:
+        """Keep a network as it is now. Precondition: the lock is held."""
         import json
 
         draft = f"{self._path(network.name)}.new"

@@ -35,7 +35,7 @@ def choose_ipv6() -> Pool:
 
 def _first_free(candidates: Iterator[Subnet], taken: Collection[Subnet]) -> Pool:
     for subnet in candidates:
-        if not any(_overlap(subnet, other) for other in taken):
+        if not any(overlap(subnet, other) for other in taken):
             return make_pool(str(subnet))
     raise Refusal("no subnet is free on this machine: give one by --subnet", status=1)
 
@@ -58,11 +58,12 @@ def make_pool(subnet: str, gateway: str = "", ip_range: str = "") -> Pool:
 def refuse_overlap(subnet: Subnet, taken: Collection[tuple[Subnet, str]]) -> None:
     """Raises Refusal if `subnet` shares addresses with one of `taken`, each with who has it."""
     for other, owner in taken:
-        if _overlap(subnet, other):
+        if overlap(subnet, other):
             raise Refusal(f"subnet {subnet} overlaps with {other} of {owner}", status=1)
 
 
-def _overlap(one: Subnet, other: Subnet) -> bool:
+def overlap(one: Subnet, other: Subnet) -> bool:
+    """Whether they share addresses."""
     return one.version == other.version and one.overlaps(other)
 
 

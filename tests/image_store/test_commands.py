@@ -8,6 +8,8 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+import pytest
+
 from runtime.trees import remove_tree
 from tests.image_store.conftest import Command
 from tests.image_store.layouts import archive, make_layout, member
@@ -65,6 +67,19 @@ def test_load_takes_places_as_run_does(pyunion: Command, tmp_path: Path) -> None
         assert sorted(loaded.splitlines()) == ["Loaded image: example.org/test:1", "Loaded image: other:2"]
     assert "no image 'other:1' there" in pyunion("load", f"oci:{folder}:other:1", status=1)
     assert "No such file" in pyunion("load", f"oci:{tmp_path}/nowhere", status=125)
+
+
+@pytest.mark.parametrize("form", ["oci-archive", "docker-archive"])
+def test_an_image_elsewhere_may_be_named_as_people_write_it(
+    pyunion: Command, layout: Path, tmp_path: Path, form: str
+) -> None:
+    pyunion("load", layout)
+    pyunion("tag", "example.org/test:1", "other")
+    pyunion("save", "--format", form, "-o", tmp_path / "out.tar", "other")
+    for name in ("other", "other:latest", "docker.io/library/other:latest"):
+        assert pyunion("load", f"{form}:{tmp_path}/out.tar:{name}") == "Loaded image: other:latest\n"
+    error = pyunion("load", f"{form}:{tmp_path}/out.tar:none", status=1)
+    assert error.endswith(": no image 'none' there; there are: docker.io/library/other:latest\n")
 
 
 def test_what_goes_out_the_real_tools_accept(pyunion: Command, layout: Path, tmp_path: Path) -> None:

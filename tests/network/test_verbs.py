@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 
 import pytest
 
@@ -157,3 +158,21 @@ def test_the_networks_of_a_stopped_container_are_told(pyunion: Pyunion) -> None:
     pyunion("create", "--name=stopped", "--network=app", "--rootfs", pyunion.rootfs, "true")
     template = "{{range $name, $end := .NetworkSettings.Networks}}{{$name}}:{{$end.IPAddress}}{{end}}"
     assert pyunion("inspect", "--format", template, "stopped").stdout == "app:\n"
+
+
+def test_the_network_bridge_leaves_its_addresses_to_who_took_them_meanwhile(pyunion: Pyunion) -> None:
+    """As a tunnel does that comes up later; but not under a container."""
+    assert pyunion.sh("ip -o -4 address show eth0", "--network=bridge").split()[3] == "10.90.0.2/16"
+    subprocess.run(["ip", "route", "add", "10.90.7.0/24", "dev", "lo"], check=True)
+    serve(pyunion, "box", "--network=bridge")
+    subprocess.run(["ip", "route", "add", "10.91.7.0/24", "dev", "lo"], check=True)
+    assert pyunion.sh("ip -o -4 address show eth0", "--network=bridge").split()[3] == "10.91.0.3/16"
+
+
+def test_a_network_whose_addresses_somebody_else_has_by_now_carries_no_container(pyunion: Pyunion) -> None:
+    pyunion("network", "create", "--subnet=10.7.0.0/24", "app")
+    subprocess.run(["ip", "route", "add", "10.7.0.0/16", "dev", "lo"], check=True)
+    result = pyunion.run("--network=app", "true")
+    assert (result.returncode, result.stderr) == (
+        125, "pyunion run: subnet 10.7.0.0/24 overlaps with 10.7.0.0/16 of interface lo\n"
+    )  # fmt: skip

@@ -1,6 +1,7 @@
 """Images from outside into the store: every blob verified, then the image put under its names."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from runtime.image.archive.files import Files, Section, open_files, read_document
@@ -60,9 +61,9 @@ def load(store: ImageStore, path: str, wanted: Wanted = Wanted()) -> list[Image]
 def _load_layout(store: ImageStore, files: Files, wanted: Wanted) -> list[Image]:
     index = parse_document(read_document(files, "index.json"), OCI_INDEX)
     assert isinstance(index, Index)
-    entries = [entry for entry in index.manifests if not wanted.tag or wanted.tag in _names(entry)]
+    entries = [entry for entry in index.manifests if _is_called(wanted.tag, _names(entry))]
     if wanted.tag and not entries:
-        there = ", ".join(name for entry in index.manifests for name in _names(entry))
+        there = ", ".join(dict.fromkeys(name for entry in index.manifests for name in _names(entry)))
         raise Missing(f"no image {wanted.tag!r} there; there are: {there}")
     if not entries:
         raise Missing("there is no image in it")
@@ -104,6 +105,18 @@ def _names(entry: Descriptor) -> list[str]:
     return [name for name in names if name]
 
 
+def _is_called(wanted: str, names: Sequence[str]) -> bool:
+    """Whether one of the names is the one that is asked for, if there is one; or both are short for the same."""
+    return not wanted or wanted in names or _whole(wanted) in map(_whole, names)
+
+
+def _whole(name: str) -> str:
+    try:
+        return str(parse_reference(name))
+    except ImageError:
+        return name
+
+
 def _reference(names: list[str]) -> Reference | None:
     """The first that names an image; a bare tag, as `oci:DIR:TAG` has it, doesn't say of what."""
     for name in names:
@@ -139,7 +152,7 @@ def _load_docker(store: ImageStore, files: Files, wanted: Wanted) -> list[Image]
         raise Corrupt("manifest.json isn't JSON") from None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise Corrupt("manifest.json isn't a list of images")
-    chosen = [entry for entry in entries if not wanted.tag or wanted.tag in _strings(entry.get("RepoTags"))]
+    chosen = [entry for entry in entries if _is_called(wanted.tag, _strings(entry.get("RepoTags")))]
     if not chosen:
         raise Missing(f"no image {wanted.tag!r} there" if wanted.tag else "there is no image in it")
     return [_load_docker_image(store, files, entry) for entry in chosen]
