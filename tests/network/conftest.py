@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime.network.namespace import parameter
 from tests.e2e.conftest import Pyunion, busybox, layer, own_network, pyunion
 from tests.support import needs
 from tests.support.waiting import wait_for
@@ -143,7 +144,7 @@ def forwarding() -> list[str]:
     """The entries of /proc/sys/net/*/conf that are on: `all`, `default`, interfaces."""
     conf = Path("/proc/sys/net")
     files = [*conf.glob("ipv4/conf/*/forwarding"), *conf.glob("ipv6/conf/*/force_forwarding")]
-    return [f"{file.parent.name} {file.parts[4]}" for file in files if file.read_text() == "1\n"]
+    return [f"{file.parent.name} {file.parts[4]}" for file in files if parameter(str(file)) == "1"]
 
 
 def python(pyunion: Pyunion, name: str, *options: str) -> None:
