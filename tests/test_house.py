@@ -87,3 +87,12 @@ def test_the_command_line_costs_no_import_of_trio() -> None:
     code = "import sys, runtime.container.monitor, runtime.container.init; print('trio' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], cwd=HOUSE, capture_output=True, text=True, check=True)
     assert result.stdout == "False\n"
+
+
+@pytest.mark.parametrize("package", ["unionfs", "runtime", "tools"])
+def test_the_page_on_architecture_names_every_module(package: str) -> None:
+    page = (HOUSE / "docs/architecture.md").read_text()
+    modules = [path for path in (HOUSE / package).rglob("*.py") if not path.stem.startswith("__")]
+    assert modules
+    missing = [str(path.relative_to(HOUSE)) for path in modules if not re.search(rf"\b{path.stem}\b", page)]
+    assert not missing, f"docs/architecture.md doesn't say what these are for: {', '.join(missing)}"
