@@ -110,7 +110,7 @@ def test_what_was_written_past_the_cache_is_seen_through_it(make_union: MakeUnio
     assert other.read_bytes() == NEW
 
 
-@pytest.mark.parametrize("bits", [0o4755, 0o2755, 0o6777])
+@pytest.mark.parametrize("bits", [0o4755, 0o2755, 0o6777, 0o6766])
 def test_set_id_bits_go_with_a_strangers_write(make_union: MakeUnion, bits: int) -> None:
     union = make_union(fill, DIRECT)
     path = union.top / "program"

@@ -34,6 +34,7 @@ def test_74_75_76_marks_are_hidden_and_escaped(tmp_path):
             outcome(os.getxattr, root / "dir", "trusted.overlay.opaque"),
             outcome(os.getxattr, root / "f", "user.none"),
             outcome(os.removexattr, root / "f", "user.none"),
+            outcome(os.removexattr, root / "f", "system.posix_acl_access"),
             outcome(os.setxattr, root / "f", "user.none", b"", os.XATTR_REPLACE),
             outcome(os.setxattr, root / "f", "trusted.overlayx", b"", os.XATTR_CREATE),
             big,
@@ -65,16 +66,16 @@ def test_79_permissions_are_those_of_the_caller(tmp_path):
 
 def test_80_a_strangers_write_clears_set_id_bits(tmp_path):
     def build(layers):
-        for name in ("write", "truncate", "root"):
+        for name in ("write", "truncate", "root", "not-executable"):
             f = put(layers[1] / name, "data")
             shell(f"setcap cap_net_raw+ep {name}", layers[1])
-            f.chmod(0o6777)
+            f.chmod(0o6766 if name == "not-executable" else 0o6777)
 
     def act(root):
         user = "setpriv --reuid 1000 --regid 1000 --clear-groups sh -c"
-        shell(f"{user} 'echo x >> write; truncate -s 1 truncate'", root)
+        shell(f"{user} 'echo x >> write; truncate -s 1 truncate; echo x >> not-executable'", root)
         shell("echo x >> root", root)
-        return [(oct((root / n).stat().st_mode), os.listxattr(root / n)) for n in ("write", "truncate", "root")]
+        return [(oct((root / n).stat().st_mode), os.listxattr(root / n)) for n in sorted(os.listdir(root))]
 
     run_beside(tmp_path, build, act, ignore=TIMES)
 

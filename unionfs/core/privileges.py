@@ -27,15 +27,14 @@ def drop_set_id(place: At, st: StatLike, key: bytes = b"") -> None:
 
     `key` is the xattr that may hold its mode instead, if the upper has one.
 
-    A set-group-id bit without group execution means mandatory locking, and stays.
-    Kernel: fs/inode.c:file_remove_privs(), fs/attr.c:setattr_should_drop_sgid().
+    Also the set-group-id bit of a file that its group may not execute, which a writer of that group leaves elsewhere:
+    it gives nobody anything yet. Kernel: fs/inode.c:file_remove_privs(), fs/attr.c:setattr_should_drop_sgid().
     """
-    mode = stat.S_IMODE(st.st_mode)
-    if override.without_set_id(mode) != mode:
-        place.chmod(override.without_set_id(mode))
+    if st.st_mode & SET_ID:
+        place.chmod(stat.S_IMODE(st.st_mode) & ~SET_ID)
     owner = override.read(place, key) if key else None
-    if owner is not None and override.without_set_id(owner.mode) != owner.mode:
-        override.write(place, key, owner._replace(mode=override.without_set_id(owner.mode)))
+    if owner is not None and owner.mode & SET_ID:
+        override.write(place, key, owner._replace(mode=owner.mode & ~SET_ID))
     try:
         place.getxattr(CAPABILITY)  # without privilege even the removal of what isn't there is EPERM
         place.removexattr(CAPABILITY)

@@ -134,11 +134,14 @@ def setxattr(union: Union, node: Node, key: bytes, value: bytes, flags: int = 0)
 
 
 def removexattr(union: Union, node: Node, key: bytes) -> Steps[None]:
-    """Remove an xattr. Raises OSError: ENODATA (found before anything is copied up), EROFS."""
+    """Remove an xattr. Raises OSError: ENODATA (found before anything is copied up; an ACL of the upper may be absent),
+    EROFS.
+    """
     _check_key(union, key)
     stored = _stored(union, key, errno.ENODATA)
     checks.writable(union)
-    objects.locate(union, node).getxattr(stored)
+    if not objects.holder(union, node).is_upper:
+        objects.locate(union, node).getxattr(stored)
     yield from _to_upper(union, node)
     objects.locate(union, node).removexattr(stored)
 
