@@ -1,1 +1,1 @@
-"""The verbs of the `pyunion` command that concern containers: functions of (arguments, places)."""
+"""The verbs of the `pyunion` command on containers, images and networks: functions of (options, places), with a table."""
