@@ -1,1 +1,1 @@
-"""The verbs of the `pyunion` command on containers, images and networks: functions of (options, places), with a table."""
+"""The verbs of the `pyunion` command on containers, images and networks: functions of (options, places) with tables."""
