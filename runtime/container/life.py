@@ -60,6 +60,7 @@ class Life:
         self._checks: Checks | None = None
         self._master = -1
         self._size: tuple[int, int] | None = None
+        self._on_start: Callable[[], None] = lambda: None
         self._status: int | None = None
         self._cancelled: int | None = None
         self.out_of_memory = False
@@ -74,9 +75,10 @@ class Life:
         self, serving: Serving | None, size: tuple[int, int], on_start: Callable[[], None]
     ) -> tuple[int, Failure | None]:
         """Start what isn't there, wait for the end of both: the container's exit status, and why it didn't run."""
+        self._on_start = on_start
         try:
             self._start(serving, size)
-            self._watch(on_start)
+            self._watch()
             self._record_creation()
             while self._status is None:
                 self._loop.turn(None if self._checks is None else self._checks.step())
@@ -181,10 +183,10 @@ class Life:
         space = mapped.open_space(self._config, self._container.places)
         return driver.fork(self._container, self._lock, None, space)
 
-    def _watch(self, on_start: Callable[[], None]) -> None:
+    def _watch(self) -> None:
         self._loop.watch(self._init_fd, self._on_init_end)
         self._loop.watch(self._driver_fd, self._on_driver_end)
-        self._loop.watch(self._reader, lambda: self._read_progress(on_start))
+        self._loop.watch(self._reader, self._read_progress)
 
     def _record_creation(self) -> None:
         self._container.write_state(pid=self._init, pid_ticks=process.start_ticks(self._init), oom_killed=False)
@@ -237,7 +239,7 @@ class Life:
                 netns = self.namespaces[namespaces.KINDS.index("net")]
                 userland.attach(container.places, container.id, self._config.network, asked, netns)
         except Refusal as error:
-            self._read_progress(lambda: None)  # if the first process has failed, that is why this did
+            self._read_progress()  # if the first process has failed, that is why this did
             self._progress.fail(error.status, str(error))
             self.kill()
             return
@@ -277,13 +279,13 @@ class Life:
     def _on_driver_end(self) -> None:
         """The root filesystem is gone. A driver that ended orderly had seen the first process end its mount."""
         self._loop.forget(self._driver_fd)
-        self._read_progress(lambda: None)
+        self._read_progress()
         if self._driver_status() != 0:
             self._progress.fail(FAILURE, "root filesystem: its driver process ended unexpectedly")
         self.kill()
 
-    def _read_progress(self, on_start: Callable[[], None]) -> None:
-        """Take in all that the pipe holds now."""
+    def _read_progress(self) -> None:
+        """Take in all that the pipe holds now; that the command runs may be heard when it has ended."""
         started, unshared = self._progress.started, self._progress.unshared
         with suppress(BlockingIOError):
             while data := os.read(self._reader, _PIPE_BYTES):
@@ -295,8 +297,9 @@ class Life:
             self._connect()
         if self._progress.started and not started:
             self._container.write_state(status="running", started_s=time.time())
-            on_start()
-            self._begin_checks()
+            self._on_start()
+            if self._status is None:
+                self._begin_checks()
 
     def _begin_checks(self) -> None:
         """Have its health looked after, if it says how."""
@@ -311,7 +314,7 @@ class Life:
     def _end_processes(self) -> None:
         """Where its pids aren't its own some may have outlived the first; each keeps what the driver serves."""
         if self._reader >= 0:
-            self._read_progress(lambda: None)
+            self._read_progress()
         if self._checks is not None:
             self._checks.stop()
         if self._group is not None:
@@ -348,7 +351,7 @@ class Life:
     def _take_down(self) -> None:
         self._hub.end()
         if self._reader >= 0:
-            self._read_progress(lambda: None)
+            self._read_progress()
         for fd in (self._init_fd, self._driver_fd, self._reader, self._go):
             if fd >= 0:
                 self._loop.forget(fd)

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import re
+import signal
 import subprocess
 import time
 from contextlib import suppress
@@ -10,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Pyunion
-from tests.support.waiting import wait_for
+from tests.e2e.conftest import Pyunion, descendants, process
+from tests.support.waiting import DEADLINE_S, wait_for
 
 _UNTIL_NOW = ("--since", "1h", "--until", "0s")
 _READY = "echo ready; while :; do sleep 0.1; done"
@@ -44,6 +45,30 @@ def test_run_detached_prints_the_id_when_the_command_runs(pyunion: Pyunion) -> N
     identity = detach(pyunion)
     assert identity == pyunion("ps", "-q", "--no-trunc").stdout.strip()
     assert status(pyunion) == "running 0"
+
+
+def test_a_command_that_ended_before_anybody_looked_did_run(pyunion: Pyunion, tmp_path: Path) -> None:
+    """The monitor, stopped meanwhile, finds the start and the end at once."""
+    fifo = tmp_path / "pid"
+    os.mkfifo(fifo)
+    caller = pyunion.start("-d", "--network=none", "--name=one", "--pidfile", fifo, "sh", "-c", "exit 3")
+
+    def child(title: str) -> list[int]:
+        return [one.pid for one in descendants(caller.pid) if one.title == title]
+
+    wait_for("monitor and driver", lambda: child("pyunion: monitor") and child("pyunion: driver of one"))
+    (monitor,), (driver,) = child("pyunion: monitor"), child("pyunion: driver of one")
+    os.kill(driver, signal.SIGSTOP)  # so that the command can't be found yet
+    try:
+        first = int(fifo.read_text())
+        wait_for("a monitor that waits", lambda: "(sleeping)" in Path(f"/proc/{monitor}/status").read_text())
+        os.kill(monitor, signal.SIGSTOP)
+        os.kill(driver, signal.SIGCONT)
+        wait_for("the end of the first process", lambda: process(first) is None)
+    finally:
+        os.kill(monitor, signal.SIGCONT)
+    output, errors = caller.communicate(timeout=DEADLINE_S)
+    assert (caller.returncode, len(output), errors) == (0, 65, "")
 
 
 def test_a_command_that_cannot_run_is_told_to_who_detaches(pyunion: Pyunion) -> None:
