@@ -6,7 +6,6 @@ A name is imported when it is asked for: who only wants `unionfs.linux`, as a co
 instruction does, doesn't wait for the rest (17 ms).
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,4 +29,6 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
     return getattr(import_module(_HOMES[name]), name)

@@ -21,8 +21,9 @@ KEYS = (PRIVILEGED, USER, CONTAINERS)
 HIDDEN = (b"security.fuseoverlayfs.", b"user.fuseoverlayfs.override_", b"user.containers.override_")
 """Beginnings of keys that users neither see nor set."""
 
-_VALUE = re.compile(rb"(-1|\d{1,10}):(-1|\d{1,10}):([0-7]+)(?::(.*))?", re.DOTALL)
-_DEVICE = re.compile(rb"(char|block)-(\d{1,3})-(\d{1,6})")
+# compiled when they are first used, as few layers have any
+_VALUE = rb"(?s)(-1|\d{1,10}):(-1|\d{1,10}):([0-7]+)(?::(.*))?"
+_DEVICE = rb"(char|block)-(\d{1,3})-(\d{1,6})"
 _ID_END = 2**32 - 1
 _KINDS = {b"char": stat.S_IFCHR, b"block": stat.S_IFBLK, b"pipe": stat.S_IFIFO, b"socket": stat.S_IFSOCK}
 _ABSENT = (errno.ENODATA, errno.EOPNOTSUPP, errno.EPERM)
@@ -41,7 +42,7 @@ class Owner(NamedTuple):
 
     def over(self, st: StatLike) -> tuple[int, int]:
         """(mode, device number) of an object whose real attributes are `st`. A regular file may be told otherwise."""
-        device = _DEVICE.fullmatch(self.kind)
+        device = re.fullmatch(_DEVICE, self.kind)
         word = device[1] if device else self.kind
         if not stat.S_ISREG(st.st_mode) or word not in _KINDS or (device is None) != (word in (b"pipe", b"socket")):
             return stat.S_IFMT(st.st_mode) | self.mode, st.st_rdev
@@ -61,7 +62,7 @@ def key_of(root: At) -> bytes:
 def read(place: At, key: bytes) -> Owner | None:
     """What the xattr `key` of `place` says; None if it has none, or one that can't be understood."""
     value = _get(place, key)
-    match = _VALUE.fullmatch(value) if value is not None else None
+    match = re.fullmatch(_VALUE, value) if value is not None else None
     if match is None:
         return None
     uid, gid = (number if 0 <= number < _ID_END else NOBODY for number in (int(match[1]), int(match[2])))

@@ -7,7 +7,7 @@ from functools import partial
 from unionfs.core.ops import files
 from unionfs.core.union import Union
 from unionfs.fuse.loop import Loop
-from unionfs.fuse.transfer import is_in_memory, write_all
+from unionfs.fuse.transfer import buffer, is_in_memory, write_all
 
 _SYNC = os.O_SYNC | os.O_DSYNC | os.O_DIRECT
 _LARGEST = 1 << 20
@@ -23,7 +23,7 @@ class Data:
         self._union = union
         self._handles = union.handles
         self._loop = loop
-        self._buffer = memoryview(bytearray(_LARGEST))
+        self._buffer = buffer(_LARGEST)
         self._never_wait: dict[int, bool] = {}
         """Of handles on filesystems that can't say whether a read would wait: whether it never does."""
 

@@ -8,7 +8,6 @@ is looked for through it. fusermount3 can't make a mount on nothing: there, the 
 import errno
 import os
 import signal
-from importlib.machinery import PathFinder
 from typing import Literal, NamedTuple
 
 from unionfs.core.errors import UnionError
@@ -160,6 +159,8 @@ def _words(settings: Settings) -> list[bytes]:
 
 def check_libraries() -> None:
     """Find what a driver of pyfuse3's will import, as the import takes 0.2 s. Raises UnionError."""
+    from importlib.machinery import PathFinder
+
     for name in _LIBRARIES:
         if PathFinder.find_spec(name) is None:
             raise UnionError(f"the Python package {name} is missing: install it for this Python (pip install pyfuse3)")

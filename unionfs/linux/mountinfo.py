@@ -1,11 +1,8 @@
 """What is mounted where in this namespace, from /proc/self/mountinfo (Documentation/filesystems/proc.rst, 3.5)."""
 
 import os
-import re
 from collections.abc import Iterator
 from typing import NamedTuple
-
-_ESCAPE = re.compile(rb"\\([0-7]{3})")
 
 
 class Mount(NamedTuple):
@@ -66,4 +63,5 @@ def mounts() -> Iterator[Mount]:
 
 
 def _unescape(name: bytes) -> bytes:
-    return _ESCAPE.sub(lambda match: bytes([int(match[1], 8)]), name)
+    first, *rest = name.split(b"\\")
+    return first + b"".join(bytes((int(part[:3], 8),)) + part[3:] for part in rest)

@@ -9,6 +9,7 @@ import os
 from collections import deque
 from typing import NamedTuple, Protocol
 
+from unionfs.fuse import transfer
 from unionfs.fuse.direct.session import MAX_TRANSFER_BYTES
 from unionfs.fuse.direct.workers import Workers
 from unionfs.fuse.errors import errno_of
@@ -69,7 +70,7 @@ class Bulk:
         try:
             buffer = self._buffers.pop()
         except IndexError:
-            buffer = memoryview(bytearray(MAX_TRANSFER_BYTES))
+            buffer = transfer.buffer(MAX_TRANSFER_BYTES)
         while reads:
             self._answer(reads.popleft(), buffer)
         self._buffers.append(buffer)

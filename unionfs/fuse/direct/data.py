@@ -18,7 +18,7 @@ _THREADS_FOR_S = 1.0
 """Whoever writes much is made to wait for the disk. So large writes go to a thread, which costs next to nothing (with
 copy and hop 1.5 GB/s, as without), and all of them do for a while once one had to wait."""
 
-_buffer = memoryview(bytearray(MAX_TRANSFER_BYTES))
+_buffer = transfer.buffer(MAX_TRANSFER_BYTES)
 _threads_until = [0.0]
 """Monotonic seconds."""
 _waits: dict[int, bool] = {}

@@ -3,6 +3,7 @@
 import errno
 import os
 
+from unionfs.fuse import transfer
 from unionfs.fuse.direct import protocol
 from unionfs.fuse.direct.protocol import Notify
 from unionfs.fuse.direct.request import Request
@@ -29,9 +30,8 @@ class Device:
     def __init__(self, fd: int) -> None:
         self.fd = fd
         os.set_blocking(fd, False)
-        self._buffer = bytearray(BUFFER_BYTES)
+        self._buffer = transfer.buffer(BUFFER_BYTES)
         self._into = [self._buffer]
-        self._view = memoryview(self._buffer)
 
     def receive(self) -> Request | None:
         """The next request; its body is good until the next call. None: there is none. Raises EndedError."""
@@ -45,7 +45,7 @@ class Device:
             if error.errno in (errno.ENOENT, errno.EINTR):  # who asked was interrupted
                 return None
             raise
-        return parse(self._view[:size])
+        return parse(self._buffer[:size])
 
     def close(self) -> None:
         """Drop the connection. Threads that still work may answer: nobody hears them."""

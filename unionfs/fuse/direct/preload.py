@@ -20,6 +20,7 @@ from collections.abc import Callable
 from unionfs.core import objects
 from unionfs.core.inodes import File, Handle, Node
 from unionfs.core.union import Union
+from unionfs.fuse import transfer
 from unionfs.fuse.direct import data
 
 Store = Callable[[int, memoryview], None]
@@ -39,7 +40,7 @@ class Preload:
         self._store = store
         self._gives = gives
         """Whether files of lowers are read through the page cache of the mount."""
-        self._buffer = memoryview(bytearray(_SMALL_BYTES))
+        self._buffer = transfer.buffer(_SMALL_BYTES)
         self._avoided_until = 0.0
         """Monotonic seconds."""
         self._unopened: Node | None = None
