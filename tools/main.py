@@ -144,6 +144,7 @@ def _short(words: list[str]) -> list[str]:
 
 def _call(name: str, entry: Entry, rest: list[str], places: Places) -> int:
     module = __import__(entry.module, fromlist=[entry.function])
+    gc.freeze()  # or the first search would go through all that was imported
     gc.enable()
     function = getattr(module, entry.function)
     if not entry.keeps_containers:

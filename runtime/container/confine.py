@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from runtime.container import capabilities
+from runtime.container.seccomp import filter_for
 from runtime.container.users import User
 from runtime.errors import Refusal
 from unionfs.linux import process, seccomp
@@ -138,8 +139,6 @@ def _filter(security: dict[str, Any], bounding: int, cache: str, privileged: boo
     profile = security.get("seccomp", "unconfined" if privileged else "")
     if profile == "unconfined":
         return b"", 0
-    from runtime.container.seccomp import filter_for
-
     return filter_for(profile, bounding, cache)
 
 

@@ -23,8 +23,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from runtime.container.relay import READ_BYTES
-from unionfs.linux import descriptors
-from unionfs.linux.sockets import packet_pair
+from unionfs.linux import descriptors, sockets
 
 ATTACH, INPUT, SIZE, SIGNAL, UNREAD, DETACH, STOP, NAMESPACES = b"a", b"i", b"w", b"k", b"c", b"d", b"s", b"n"
 NAMES, BEGIN = b"v", b"b"
@@ -37,14 +36,10 @@ _SIZE = struct.Struct("HH")
 
 def listen(run_directory: str) -> int:
     """The listening socket of the container whose run directory this is. Raises OSError."""
-    import socket
-
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener, _short(run_directory) as directory:
+    with _short(run_directory) as directory:
         with suppress(FileNotFoundError):
             os.unlink(f"{directory}/{_NAME}")  # of a monitor that was killed
-        listener.bind(f"{directory}/{_NAME}")
-        listener.listen(16)
-        return listener.detach()
+        return sockets.listen(os.fsencode(f"{directory}/{_NAME}"))
 
 
 def accept(listener: int) -> int:
@@ -66,7 +61,7 @@ def connect(run_directory: str) -> int:
 
 def pair() -> tuple[int, int]:
     """A connection whose both ends are at hand: the command's and the monitor's."""
-    return packet_pair()
+    return sockets.packet_pair()
 
 
 def send_namespaces(connection: int, namespaces: list[int]) -> None:

@@ -16,6 +16,7 @@ from runtime.container.cgroups import shown
 from runtime.container.command import Command, run
 from runtime.container.config import Config, Maps
 from runtime.container.inroot import open_target
+from runtime.container.signals import ALL
 from runtime.container.trace import kept, mark
 from runtime.errors import SIGNALLED, Refusal
 from unionfs.fuse.kernel import detached_mount
@@ -239,7 +240,7 @@ def _fork_command(job: Job, command: Command) -> int:
 def _wait_for(command: int) -> int:
     """Reap whatever ends and pass on whatever signal comes, until the command ends: its exit status."""
     while True:
-        received = signal.sigwaitinfo(signal.valid_signals())
+        received = signal.sigwaitinfo(ALL)
         if received.si_signo != signal.SIGCHLD:
             os.kill(command, received.si_signo)
             continue

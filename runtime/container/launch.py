@@ -66,6 +66,7 @@ class Launch:
         os.close(self._lock)
         from runtime.container.session import Session, result
 
+        gc.freeze()
         gc.enable()
         ended = Session(connection, wish).run()
         if not ended.told:

@@ -18,7 +18,7 @@ die at once, the next `pyunion` command cleans up (store.sweep).
 import os
 import signal
 import time
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from runtime.container import control, restart, signals
 from runtime.container.caller import Caller
@@ -27,14 +27,12 @@ from runtime.container.driver import Serving, discard
 from runtime.container.events import emit
 from runtime.container.hub import Client, Hub
 from runtime.container.life import Life
+from runtime.container.logfile import Log
 from runtime.container.progress import Failure, failure_of
 from runtime.container.record import Container, bury, finish
 from runtime.container.relay import Loop
 from runtime.container.trace import mark
 from runtime.errors import FAILURE, SIGNALLED
-
-if TYPE_CHECKING:
-    from runtime.container.logfile import Log
 
 _PIPE_BYTES = 4096
 _OUT_OF_MEMORY = b"pyunion: the kernel killed the command: it ran out of memory"
@@ -45,11 +43,11 @@ def main(container: Container, lock: int, caller: Caller, serving: Serving | Non
     with its exit status."""
     status = FAILURE
     try:
-        listener = control.listen(container.run_directory)
+        listener, caught = control.listen(container.run_directory), signals.catch(signals.PASSED_ON)
         message = control.hear(caller.connection)
         if message:
             monitor = _Monitor(container, lock, caller.told(*control.unpack_begin(message)), serving)
-            status = monitor.run(listener)
+            status = monitor.run(listener, caught)
         else:
             _abandon(container, serving)
     finally:
@@ -78,9 +76,12 @@ class _Monitor:
         self._out_of_memory = False
         self._listener = -1
 
-    def run(self, listener: int) -> int:
-        """Run the container until it isn't to be started again: its last exit status."""
-        self._listen(listener)
+    def run(self, listener: int, caught: int) -> int:
+        """Run the container until it isn't to be started again: its last exit status.
+
+        `listener` is its control socket, `caught` a pipe on which signals are heard of.
+        """
+        self._listen(listener, caught)
         policy = restart.Policy()
         while True:
             began_s = time.monotonic()
@@ -95,8 +96,7 @@ class _Monitor:
         self._finish(status, failure)
         return status
 
-    def _listen(self, listener: int) -> None:
-        caught = signals.catch(signals.PASSED_ON)
+    def _listen(self, listener: int, caught: int) -> None:
         self._loop.watch(caught, lambda: self._pass_on(os.read(caught, _PIPE_BYTES)))
         self._join(self._caller.connection, owner=True)
         self._listener = listener
@@ -127,12 +127,10 @@ class _Monitor:
         finally:
             self._out_of_memory = self._life.out_of_memory
 
-    def _open_log(self) -> "Log | None":
+    def _open_log(self) -> Log | None:
         options = self._config.log
         if options.get("driver") == "none":
             return None
-        from runtime.container.logfile import Log
-
         return Log(self._container.log, options.get("max_bytes", 0), options.get("max_files", 1))
 
     def _on_start(self) -> None:

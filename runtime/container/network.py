@@ -1,30 +1,31 @@
 """The network of a container without any of our networks: the host's, another container's, or none but loopback."""
 
+import fcntl
 import os
 import struct
 
 from runtime.container.config import Config
+from unionfs.linux.sockets import packet_socket
 
 # include/uapi/linux/sockios.h, if.h
 _SIOCGIFFLAGS = 0x8913
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 1
+_IFREQ = struct.Struct("16sh14x")
 _MOST_BYTES = 1 << 16
 
 
 def bring_loopback_up() -> None:
     """Make 127.0.0.1 and ::1 reachable in a new network namespace."""
-    import fcntl
-    import socket
-
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        request = struct.pack("16sh14x", b"lo", 0)
-        _, flags = struct.unpack("16sh14x", fcntl.ioctl(any_socket, _SIOCGIFFLAGS, request))
-        try:
-            fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", flags | _IFF_UP))
-        except OSError as error:  # EPERM: root of another engine's container
-            error.filename = "interface lo"
-            raise
+    any_socket = packet_socket()
+    try:
+        _, flags = _IFREQ.unpack(fcntl.ioctl(any_socket, _SIOCGIFFLAGS, _IFREQ.pack(b"lo", 0)))
+        fcntl.ioctl(any_socket, _SIOCSIFFLAGS, _IFREQ.pack(b"lo", flags | _IFF_UP))
+    except OSError as error:  # EPERM: root of another engine's container
+        error.filename = "interface lo"
+        raise
+    finally:
+        os.close(any_socket)
 
 
 def hosts(hostname: str) -> bytes:

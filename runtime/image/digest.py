@@ -1,14 +1,19 @@
-"""Content addresses, and streams that prove theirs.
+"""Content addresses, and the proof that content has its own.
 
 A digest becomes part of a path, so none exists that wasn't checked against the grammar: image-spec, descriptor.md.
 """
 
-from typing import NamedTuple, Protocol
+import sys
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from runtime.image.errors import Corrupt
 
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
 _HEX_DIGITS = {"sha256": 64, "sha512": 128}
 _LOWER_HEX = frozenset("0123456789abcdef")
+_OWN_SHA256 = "_sha256" if sys.version_info < (3, 12) else "_sha2"
 
 
 class Source(Protocol):
@@ -35,13 +40,12 @@ class Digest(NamedTuple):
 class Verifier:
     """Counts and hashes what passes, and says in the end whether it was what `digest` and `size` promise."""
 
-    def __init__(self, digest: Digest, size: int | None = None) -> None:
+    def __init__(self, digest: Digest, size: int | None = None, *, small: bool = False) -> None:
+        """`small`: it is a document, not a layer."""
         self.digest = digest
         self.size = size
         self.seen = 0
-        import hashlib  # 4 ms, which who only names an image doesn't pay
-
-        self._hash = hashlib.new(digest.algorithm)
+        self._hash = _new_hash(digest.algorithm, small=small)
 
     def update(self, data: bytes) -> None:
         """Raises Corrupt as soon as there is more than was promised."""
@@ -59,21 +63,11 @@ class Verifier:
             raise Corrupt(f"blob {self.digest}: its content has the digest {self.digest.algorithm}:{found}")
 
 
-class VerifyingReader:
-    """`source`, checked while it is read: the end is only reported if all that came was what was promised."""
-
-    def __init__(self, source: Source, digest: Digest, size: int | None = None) -> None:
-        self._source = source
-        self._verifier = Verifier(digest, size)
-
-    def read(self, size: int, /) -> bytes:
-        """Raises Corrupt, and what `source` raises."""
-        data = self._source.read(size)
-        if data:
-            self._verifier.update(data)
-        elif size:
-            self._verifier.finish()
-        return data
+def verify(data: bytes, digest: Digest, size: int | None = None) -> None:
+    """Raises Corrupt: the document `data` isn't what `digest` and `size` promise."""
+    verifier = Verifier(digest, size, small=True)
+    verifier.update(data)
+    verifier.finish()
 
 
 def parse_digest(text: object) -> Digest:
@@ -86,10 +80,24 @@ def parse_digest(text: object) -> Digest:
 
 
 def of(data: bytes) -> Digest:
-    """The digest that `data` gets from us."""
+    """The digest that the document `data` gets from us."""
+    hashed = _new_hash("sha256", small=True)
+    hashed.update(data)
+    return Digest("sha256", hashed.hexdigest())
+
+
+def _new_hash(algorithm: str, *, small: bool) -> "_Hash":
+    """Python's own for what is small, as module random has it: hashlib brings OpenSSL, which a container's start would
+    wait 2 ms for."""
+    if small and algorithm == "sha256":
+        try:
+            hashed: _Hash = __import__(_OWN_SHA256).sha256()
+            return hashed
+        except ImportError:  # this Python was built without
+            pass
     import hashlib
 
-    return Digest("sha256", hashlib.sha256(data).hexdigest())
+    return hashlib.new(algorithm)
 
 
 def chain_ids(diff_ids: list[Digest]) -> list[Digest]:

@@ -85,5 +85,5 @@ def _takes_controllers(path: str) -> bool:
 def _controllers(base: str) -> frozenset[str]:
     if not base:
         return frozenset()
-    with open(f"{base}/cgroup.controllers", encoding="ascii") as file:
+    with open(f"{base}/cgroup.controllers", encoding="utf-8") as file:
         return frozenset(file.read().split()) & USED

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, NoReturn
 from urllib.parse import urlencode
 
 from runtime.errors import one_line
-from runtime.image.digest import Digest, Verifier, of
+from runtime.image.digest import Digest, of, verify
 from runtime.image.errors import Corrupt
 from runtime.image.media import INDEXES, MANIFESTS, MOST_DOCUMENT_BYTES, Descriptor
 from runtime.image.registry.answer import Answer
@@ -65,10 +65,8 @@ class Repository:
         media_type = answer.header("Content-Type")
         if expected is None:
             return Document(data, media_type, of(data))
-        verifier = Verifier(expected, size)
         try:
-            verifier.update(data)
-            verifier.finish()
+            verify(data, expected, size)
         except Corrupt as error:
             raise Mismatch(f"registry {self.endpoint.host}: manifest {wanted}: {error}") from None
         return Document(data, media_type, expected)

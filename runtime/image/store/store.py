@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import BinaryIO
 
 from runtime.errors import named
-from runtime.image.digest import Digest, VerifyingReader
+from runtime.image.digest import Digest, verify
 from runtime.image.errors import Corrupt, ImageError, Missing
 from runtime.image.media import MOST_DOCUMENT_BYTES, Descriptor, Index, Json, parse_config, parse_document
 from runtime.image.reference import Reference, parse_reference
@@ -80,11 +80,9 @@ class ImageStore:
         if descriptor.size > MOST_DOCUMENT_BYTES:
             raise Corrupt(f"document {descriptor.digest} has more than {MOST_DOCUMENT_BYTES} bytes: {descriptor.size}")
         with self.open_blob(descriptor.digest) as file:
-            reader = VerifyingReader(file, descriptor.digest, descriptor.size)
-            parts = []
-            while part := reader.read(MOST_DOCUMENT_BYTES):
-                parts.append(part)
-        return b"".join(parts)
+            data = file.read(descriptor.size + 1)
+        verify(data, descriptor.digest, descriptor.size)
+        return data
 
     def unpack_layer(self, descriptor: Descriptor, diff_id: Digest) -> str:
         """The directory of an unpacked layer, unpacked if it isn't yet. Any thread may call it.
