@@ -85,6 +85,14 @@ def ask_namespaces(run_directory: str) -> list[int]:
     return []
 
 
+def ask_signal(run_directory: str, number: int) -> None:
+    """Have the monitor send the command a signal. Nothing happens if it is gone."""
+    with suppress(OSError):
+        connection = connect(run_directory)
+        os.write(connection, SIGNAL + bytes((number,)))
+        os.close(connection)
+
+
 def ask_names(run_directory: str) -> str:
     """What the monitor answers to NAMES; nothing, too, if it is gone."""
     with suppress(OSError):

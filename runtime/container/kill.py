@@ -64,15 +64,16 @@ def end(container: Container) -> None:
 
 
 def send(container: Container, number: int) -> None:
-    """Send the command a signal. Raises Refusal: it doesn't run."""
+    """Send the command a signal; if it is KILL, return when nothing runs. Raises Refusal: it doesn't run."""
     pidfd = open_process(container)
     try:
-        if number == signal.SIGKILL:
-            forbid_restart(container)
         emit(container, container.config(), "kill", signal=str(number))
-        _send(pidfd, number)
         if number == signal.SIGKILL:
-            thaw(container)
+            end(container)
+        elif number == signal.SIGSTOP:
+            control.ask_signal(container.run_directory, number)  # the first process can't be told to pass this one on
+        else:
+            _send(pidfd, number)
     finally:
         os.close(pidfd)
 

@@ -97,9 +97,14 @@ class Life:
     def signal(self, number: int) -> None:
         """Send a signal to the command, through the first process, where it waits until the command is there.
 
-        One that asks to end doesn't wait: as long as nothing was heard of the command, the first process ends.
+        One that asks to end doesn't wait: as long as nothing was heard of the command, the first process ends. One that
+        stops would stop the first process.
         """
-        if self._progress.started or self._hub.heard or number not in _ENDING:
+        if number == signal.SIGSTOP:
+            from runtime.container import processes
+
+            processes.stop_first_child(self._init)
+        elif self._progress.started or self._hub.heard or number not in _ENDING:
             if self._init > 0:
                 with suppress(ProcessLookupError):
                     signal.pidfd_send_signal(self._init_fd, number)

@@ -1,6 +1,7 @@
 """The processes of a container, as the machine sees them."""
 
 import os
+import signal
 import time
 from contextlib import suppress
 from typing import NamedTuple
@@ -41,6 +42,25 @@ def pids(container: Container) -> list[int]:
             if name.isdigit() and os.stat(f"/proc/{name}/ns/pid").st_ino == namespace:
                 found.append(int(name))
     return sorted(pid for pid in found if pid != first)
+
+
+def stop_first_child(parent: int) -> None:
+    """Stop the first child of a process, if it is still there. Others may be orphans that it was given."""
+    for pid in _children(parent)[:1]:
+        with suppress(ProcessLookupError):
+            pidfd = os.pidfd_open(pid)
+            if pid in _children(parent):  # still, and so it is what was opened
+                signal.pidfd_send_signal(pidfd, signal.SIGSTOP)
+            os.close(pidfd)
+
+
+def _children(parent: int) -> list[int]:
+    """The oldest first: proc_pid_task_children(5)."""
+    try:
+        with open(f"/proc/{parent}/task/{parent}/children", encoding="ascii") as file:
+            return [int(word) for word in file.read().split()]
+    except OSError:
+        return []
 
 
 def row(pid: int) -> Row | None:

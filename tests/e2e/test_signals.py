@@ -36,6 +36,15 @@ def test_the_command_dies_of_a_signal_it_does_not_catch(pyunion: Pyunion, name: 
     process.communicate()
 
 
+def test_stop_and_cont_are_for_the_command(pyunion: Pyunion) -> None:
+    pyunion("run", "-d", "--name=one", "--network=none", "--rootfs", pyunion.rootfs, "sleep", "1000")
+    state = "sed -n 's/^State:.//p' /proc/1/status /proc/2/status | cut -c1 | xargs"
+    pyunion("kill", "-s", "STOP", "one")
+    wait_for("its stop", lambda: pyunion("exec", "one", "sh", "-c", state).stdout == "S T\n")
+    pyunion("kill", "-s", "CONT", "one")
+    wait_for("it to go on", lambda: pyunion("exec", "one", "sh", "-c", state).stdout == "S S\n")
+
+
 def test_a_signal_while_the_container_is_made_ends_it(pyunion: Pyunion) -> None:
     process = pyunion.start("sleep", "1000")
     wait_for("a process of the container", lambda: len(descendants(process.pid)) > 1)
