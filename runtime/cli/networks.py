@@ -188,8 +188,7 @@ def _connect(options: Parsed, places: Places) -> int:
     elif any(other.network == one.name for other in read(config).attachments):
         raise Refusal(f"container {config.name} is already on network {one.name}", status=1)
     _keep(store, container, lambda attachments: [*attachments, wish])
-    if _runs(container) and (complaint := control.ask_names(container.run_directory)):
-        raise Refusal(complaint, status=1)
+    _tell(container)
     return 0
 
 
@@ -202,6 +201,7 @@ def _disconnect(options: Parsed, places: Places) -> int:
     elif all(other.network != one.name for other in read(config).attachments):
         raise Refusal(f"container {config.name} is not on network {one.name}", status=1)
     _keep(store, container, lambda attachments: [other for other in attachments if other.network != one.name])
+    _tell(container)
     return 0
 
 
@@ -214,6 +214,12 @@ def _both(options: Parsed, places: Places) -> tuple[Store, Network, Container]:
     if mode in ("host", "none") or mode.startswith("container:"):
         raise Refusal(f"container {container.config().name} was made with --network {mode}, which stays so", status=1)
     return store, one, container
+
+
+def _tell(container: Container) -> None:
+    """Have what is in a running container follow. Raises Refusal: something can't."""
+    if _runs(container) and (complaint := control.ask_networks(container.run_directory)):
+        raise Refusal(complaint, status=1)
 
 
 def _runs(container: Container) -> bool:

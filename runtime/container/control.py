@@ -13,8 +13,7 @@ connects says nothing but what it wants: `a` to get and give streams, `s` to sto
     s             don't start it again when it ends
     b + size + t  begin: the configuration is written; with t, the caller lends its own terminal
     n             the container's namespaces      n, with descriptors of them (see namespaces.KINDS)
-    v             serve names: it is now on a   v + text    it does; or why not
-                  network that has them
+    v             it is on other networks now   v + text    heard; or why something can't follow
 """
 
 import os
@@ -26,7 +25,7 @@ from runtime.container.relay import READ_BYTES
 from unionfs.linux import descriptors, sockets
 
 ATTACH, INPUT, SIZE, SIGNAL, UNREAD, DETACH, STOP, NAMESPACES = b"a", b"i", b"w", b"k", b"c", b"d", b"s", b"n"
-NAMES, BEGIN = b"v", b"b"
+NETWORKS, BEGIN = b"v", b"b"
 OUTPUT, ERROR, RUNS, FAILED, EXITED = b"o", b"e", b"r", b"f", b"x"
 
 MOST_BYTES = READ_BYTES + 1
@@ -93,14 +92,14 @@ def ask_signal(run_directory: str, number: int) -> None:
         os.close(connection)
 
 
-def ask_names(run_directory: str) -> str:
-    """What the monitor answers to NAMES; nothing, too, if it is gone."""
+def ask_networks(run_directory: str) -> str:
+    """What the monitor answers to NETWORKS; nothing, too, if it is gone."""
     with suppress(OSError):
         connection = connect(run_directory)
         try:
-            os.write(connection, NAMES)
+            os.write(connection, NETWORKS)
             while message := hear(connection):
-                if message.startswith(NAMES):
+                if message.startswith(NETWORKS):
                     return message[1:].decode(errors="replace")
         finally:
             os.close(connection)

@@ -251,16 +251,18 @@ class Life:
         mark("network connected")
         self._let_go()
 
-    def serve_names(self) -> str:
-        """The container was put on one more network: have names found from now on. Nothing, or why not."""
+    def follow_networks(self) -> str:
+        """The container is on other networks now: have it know its addresses, and find names. Nothing, or why not."""
         from runtime.container import ownfile
         from runtime.network import attach, wanted
 
         container, asked = self._container, wanted.read(self._config)
         try:
+            own_lines = attach.own_lines(container.places, container.id, self._config.hostname, asked)
+            ownfile.rewrite(self._init_fd, b"hosts", own_lines)
             text = attach.serve_names(container.places, container.id, asked, self._init)
             if text:
-                ownfile.replace(self._init_fd, b"resolv.conf", text)
+                ownfile.rewrite(self._init_fd, b"resolv.conf", lambda _: text)
         except Refusal as error:
             return str(error)
         return ""

@@ -154,8 +154,8 @@ class _Monitor:
             self._hub.forget(data)
         elif letter == control.NAMESPACES and self._life is not None:
             control.send_namespaces(client.fd, self._life.namespaces)
-        elif letter == control.NAMES and self._life is not None:
-            client.send(control.NAMES, self._life.serve_names().encode(errors="backslashreplace"))
+        elif letter == control.NETWORKS and self._life is not None:
+            client.send(control.NETWORKS, self._life.follow_networks().encode(errors="backslashreplace"))
         elif letter == control.DETACH:
             client.owner = False
         elif letter == control.STOP:

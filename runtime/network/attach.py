@@ -10,6 +10,8 @@ interfaces dies with the namespace; a bridge and its rules go with the last cont
 """
 
 import os
+from collections.abc import Callable
+from functools import partial
 
 from runtime.errors import Refusal, describe
 from runtime.network import bridge, conntrack, firewall, forwarding, helper, leases, members, ports, userland
@@ -113,6 +115,12 @@ def _serve(places: Places, identity: str, own: Member, wanted: Wanted, pid: int)
         for one in [*(one.socket for one in reserved), *(names or ())]:
             one.close()
     return own
+
+
+def own_lines(places: Places, identity: str, hostname: str, wanted: Wanted) -> Callable[[bytes], bytes]:
+    """What makes an /etc/hosts of a container say its addresses of now, and leaves all else in it."""
+    own = members.read(places, identity)
+    return partial(texts.with_own_lines, hostname=hostname, endpoints=own.endpoints if own else [], wanted=wanted)
 
 
 def serve_names(places: Places, identity: str, wanted: Wanted, pid: int) -> bytes:

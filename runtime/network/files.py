@@ -40,8 +40,7 @@ def make_hosts(hostname: str, endpoints: list[Endpoint], wanted: Wanted, gateway
 
     `gateway` is this machine's address as the container sees it, for `host-gateway`; nothing if it has none.
     """
-    own = [text.partition("/")[0] for endpoint in endpoints for text in endpoint.addresses] or ["127.0.1.1"]
-    lines = [f"{address}\t{hostname}\n" for address in own]
+    lines = _own_lines(hostname, endpoints)
     for name, address in wanted.hosts:
         if address == "host-gateway":
             if not gateway:
@@ -49,6 +48,19 @@ def make_hosts(hostname: str, endpoints: list[Endpoint], wanted: Wanted, gateway
             address = gateway
         lines.append(f"{address}\t{name}\n")
     return os.fsencode(_LOCALHOST + "".join(lines))
+
+
+def _own_lines(hostname: str, endpoints: list[Endpoint]) -> list[str]:
+    own = [text.partition("/")[0] for endpoint in endpoints for text in endpoint.addresses] or ["127.0.1.1"]
+    return [f"{address}\t{hostname}\n" for address in own]
+
+
+def with_own_lines(text: bytes, hostname: str, endpoints: list[Endpoint], wanted: Wanted) -> bytes:
+    """An /etc/hosts with other addresses of the container's own; what was asked for, or written inside, stays."""
+    asked = {f"{address}\t{name}" for name, address in wanted.hosts}
+    lines = os.fsdecode(text).split("\n")
+    others = [line for line in lines if line.partition("\t")[2] != hostname or line in asked]
+    return os.fsencode("".join([*(f"{line}\n" for line in others if line), *_own_lines(hostname, endpoints)]))
 
 
 def make_resolv_conf(resolution: Resolution) -> bytes:

@@ -110,6 +110,24 @@ def test_resolv_conf_says_what_was_asked_for(pyunion: Pyunion) -> None:
     assert "search" not in pyunion.sh("cat /etc/resolv.conf", "--network=bridge", "--dns-search=.")
 
 
+def test_hosts_follows_the_networks_of_a_running_container(pyunion: Pyunion) -> None:
+    pyunion("network", "create", "--subnet=10.7.0.0/24", "app")
+    serve(pyunion, "web", "--network=bridge", "--hostname=web", "--add-host=db:192.0.2.7")
+    pyunion("exec", "web", "busybox", "sh", "-c", "printf '192.0.2.8\\tmine' >>/etc/hosts")
+
+    def names() -> list[str]:
+        lines = pyunion("exec", "web", "busybox", "cat", "/etc/hosts").stdout.splitlines()
+        return [line for line in lines if not line.endswith(("localhost", "loopback"))]
+
+    written = ["192.0.2.7\tdb", "192.0.2.8\tmine"]
+    assert pyunion("network", "connect", "app", "web").stderr == ""
+    assert names() == [*written, "10.90.0.2\tweb", "10.7.0.2\tweb"]
+    assert pyunion("network", "disconnect", "bridge", "web").stderr == ""
+    assert names() == [*written, "10.7.0.2\tweb"]
+    assert pyunion("network", "disconnect", "app", "web").stderr == ""
+    assert names() == [*written, "127.0.1.1\tweb"]
+
+
 def test_hosts_has_the_own_name_and_what_was_added(pyunion: Pyunion) -> None:
     given = ("--hostname=me", "--add-host=db:192.0.2.7", "--add-host=six:[2001:db8::7]", "--add-host=us:host-gateway")
     lines = pyunion.sh("cat /etc/hosts", "--network=bridge", *given).splitlines()
