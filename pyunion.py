@@ -7,15 +7,14 @@ off everyone else's sys.path because their names are so common; only this proces
 import gc
 import os
 import sys
-from typing import NoReturn
 
 
-def main() -> NoReturn:
+def main() -> None:
     """Run the pyunion command with the process's arguments."""
     rooms = os.path.join(os.path.dirname(os.path.abspath(__file__)), "pyunion_rooms")
     if os.path.isdir(rooms):
         sys.path.insert(0, rooms)
-    gc.disable()  # nothing that is imported becomes garbage; once its verb is there, tools.main enables it
+    gc.disable()  # nothing that is imported becomes garbage, typing included; tools.main enables it
     import tools.main
     from unionfs.cli.ending import end
 

@@ -83,7 +83,7 @@ if __name__ == "__main__":
     if not sys.argv[1:]:
         print(*CHOICES)
         sys.exit()
-    from unionfs.cli.mount import main
+    from unionfs.cli.verbs import main
 
     _offer_less(sys.argv[1])
     sys.exit(main(sys.argv[2:]))
