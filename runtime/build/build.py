@@ -35,7 +35,7 @@ def build(places: Places, place: str, file: str, wishes: Wishes, names: Sequence
         site = Site(store, workspace, places, context.tree, plan, wishes, automatic)
         held.callback(site.close)
         built = _Progress(site, context.name).run(plan.target(wishes.target))
-        unknown = wishes.arguments.keys() - site.declared - plan.arguments.keys() - PROXIES
+        unknown = wishes.arguments.keys() - site.declared - plan.arguments.keys() - PROXIES - {"SOURCE_DATE_EPOCH"}
         if unknown:
             site.warn(f"no ARG takes --build-arg {', '.join(sorted(unknown))}")
         return _finish(store, built, wishes, names)

@@ -82,6 +82,28 @@ def select(tree: Tree, path: bytes, attributes: Attributes, excluded: Callable[[
     return Selection(items, name)
 
 
+def with_parents(selection: Selection, tree: Tree, path: bytes, depth: int, attributes: Attributes) -> Selection:
+    """What `path` led to, in the directories that are above it, but for the first `depth` of them."""
+    parts = path.split(b"/")
+    above = [(tree.find(b"/".join(parts[:count])).node, parts[depth:count]) for count in range(depth, len(parts))]
+    items = [_item(tree, node, b"/".join(names), attributes) for node, names in above if node is not None]
+    below = b"/".join(parts[depth:])
+    for item in selection.items:
+        name = _join(below, item.member.name) if item.member.name else below
+        items.append(item._replace(member=item.member._replace(name=name)))
+    return Selection([item for item in items if item is not None], b"")
+
+
+def without_top(selection: Selection, attributes: Attributes) -> Selection:
+    """The same, but the directory whose content it is says nothing of the one that may have to be made for that."""
+    top, *below = selection.items
+    if top.member.kind != DIRECTORY:
+        return selection
+    mode = 0o755 if attributes.mode is None else attributes.mode
+    member = top.member._replace(mode=mode, uid=0, gid=0, xattrs={})
+    return selection._replace(items=[top._replace(member=member), *below])
+
+
 def select_data(name: bytes, data: bytes, mtime_ns: int, attributes: Attributes, mode: int = 0o644) -> Selection:
     """A file of that content."""
     member = Member(FILE, b"", mode, 0, 0, len(data), mtime_ns, 0, b"", (0, 0), {}, None)

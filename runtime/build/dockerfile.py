@@ -16,7 +16,7 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "ADD": ("chmod", "chown", "exclude", "link"),
     "ARG": (),
     "CMD": (),
-    "COPY": ("chmod", "chown", "exclude", "from", "link"),
+    "COPY": ("chmod", "chown", "exclude", "from", "link", "parents"),
     "ENTRYPOINT": (),
     "ENV": (),
     "EXPOSE": (),
@@ -93,6 +93,13 @@ class Instruction(NamedTuple):
         if len(values) > 1:
             raise BuildError(f"flag --{name} is given twice")
         return values[0] if values else ""
+
+    def on(self, name: str) -> bool:
+        """Whether a switch is given and not `false`. Raises BuildError."""
+        value = self.flag(name).lower() if self.many(name) else "false"
+        if value not in ("", "true", "false"):
+            raise BuildError(f"--{name}={value}: it is either true or false")
+        return value != "false"
 
     def many(self, name: str) -> list[str]:
         return [flag.value for flag in self.flags if flag.name == name]

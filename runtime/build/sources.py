@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from runtime.build import words
 from runtime.build.archives import is_archive, unpack_into
-from runtime.build.copying import Attributes, Selection, select, select_data
+from runtime.build.copying import Attributes, Selection, select, select_data, with_parents, without_top
 from runtime.build.dockerfile import Heredoc, Instruction
 from runtime.build.errors import BuildError
 from runtime.build.ignore import Ignore
@@ -34,11 +34,13 @@ class Request(NamedTuple):
     owner: str
     mode: int | None
     excluded: list[str]
+    parents: bool
+    """Whether the directories above a source go with it."""
 
     @property
     def key(self) -> tuple[object, ...]:
         """What of it, besides the sources' content, the layer depends on."""
-        return self.destination, self.into, self.owner, self.mode
+        return self.destination, self.into, self.owner, self.mode, self.parents
 
 
 def read_request(instruction: Instruction, expand: Expand, workdir: str) -> Request:
@@ -51,7 +53,8 @@ def read_request(instruction: Instruction, expand: Expand, workdir: str) -> Requ
     for source in sources:
         if _URL.match(source):
             raise BuildError(f"{source}: nothing is fetched from the network: use RUN, or put it into the context")
-    into = destination.endswith(("/", "/.")) or destination in ("", ".")
+    parents = instruction.on("parents")
+    into = destination.endswith(("/", "/.")) or destination in ("", ".") or parents
     if len(sources) > 1 and not into:
         raise BuildError("with more than one source the destination is a directory and ends with /")
     mode = expand(instruction.flag("chmod"))
@@ -59,7 +62,7 @@ def read_request(instruction: Instruction, expand: Expand, workdir: str) -> Requ
         raise BuildError(f"--chmod={mode}: it is an octal number of up to four digits")
     return Request(
         sources, os.path.join(workdir, destination), into, expand(instruction.flag("chown")),
-        int(mode, 8) if mode else None, [expand(pattern) for pattern in instruction.many("exclude")],
+        int(mode, 8) if mode else None, [expand(pattern) for pattern in instruction.many("exclude")], parents,
     )  # fmt: skip
 
 
@@ -97,7 +100,7 @@ def gather(
             data = _content(heredocs[source], variables, instruction.escape)
             found.append(select_data(os.fsencode(heredocs[source].name), data, now_ns, attributes))
         else:
-            found += _selected(source, tree, attributes, excluded)
+            found += _selected(source, tree, attributes, excluded, parents=request.parents)
     return found
 
 
@@ -107,17 +110,27 @@ def _content(heredoc: Heredoc, variables: Mapping[str, str], escape: str) -> byt
 
 
 def _selected(
-    source: str, tree: Tree, attributes: Attributes, excluded: Callable[[bytes], bool]
+    source: str, tree: Tree, attributes: Attributes, excluded: Callable[[bytes], bool], *, parents: bool
 ) -> list[Selection]:  # fmt: skip
-    pattern = os.path.normpath(b"/" + os.fsencode(source)).lstrip(b"/")
-    if is_pattern(pattern):
-        matching = [select(tree, path, attributes, excluded) for path in tree.glob(pattern)]
-        return [selection for selection in matching if selection is not None]
-    selection = select(tree, pattern, attributes, excluded)
-    if selection is None:
-        is_ignored = tree.ignore.excludes(pattern)
-        raise BuildError(f"{source}: {'it is left out by .dockerignore' if is_ignored else 'not found'}")
-    return [selection]
+    top, pivot, _ = source.partition("/./") if parents else ("", "", "")
+    depth = len(_clean(top).split(b"/")) if pivot and _clean(top) else 0
+    pattern = _clean(source)
+    paths = tree.glob(pattern) if is_pattern(pattern) else [pattern]
+    found = []
+    for path in paths:
+        selection = select(tree, path, attributes, excluded)
+        if selection is not None:
+            whole = with_parents(selection, tree, path, depth, attributes) if parents else selection
+            found.append(without_top(whole, attributes))
+        elif not is_pattern(pattern):
+            is_ignored = tree.ignore.excludes(pattern)
+            raise BuildError(f"{source}: {'it is left out by .dockerignore' if is_ignored else 'not found'}")
+    return found
+
+
+def _clean(source: str) -> bytes:
+    """As a path in the tree, without dots."""
+    return os.path.normpath(b"/" + os.fsencode(source)).lstrip(b"/")
 
 
 def unpacked(

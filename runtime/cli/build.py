@@ -6,7 +6,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from runtime.cli.flags.process import read_labels
@@ -33,6 +33,7 @@ _BUILD = (
     Option("tag", "a name for the image", "t", "NAME[:TAG]"),
     Option("target", "the stage to build", "", "STAGE"),
 )
+_EPOCH = "SOURCE_DATE_EPOCH"
 _NETWORKS = ("default", "host", "none")
 
 
@@ -55,6 +56,9 @@ def build(options: Parsed, places: Places) -> int:
     wishes = _wishes(options)
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGHUP, _stop)
+    if options.one("iidfile"):
+        with suppress(FileNotFoundError):
+            os.unlink(options.one("iidfile"))  # of an earlier build: this one may fail
     with _quiet() if options.on("quiet") else nullcontext():
         image = build_image(places, options.words[0], options.one("file"), wishes, names)
     if options.one("iidfile"):
@@ -76,8 +80,10 @@ def _wishes(options: Parsed) -> "Wishes":
     network = options.one("network", "default")
     if network not in _NETWORKS:
         raise UsageError(f"unknown network {network!r} for a build: there are {', '.join(_NETWORKS)}")
+    epoch = [_EPOCH] if _EPOCH in os.environ else []  # known to who builds and to what is built, as with buildx
+    arguments = dict(pair for text in [*epoch, *options.many("build-arg")] if (pair := _argument(text)))
     return Wishes(
-        arguments=dict(pair for text in options.many("build-arg") if (pair := _argument(text))),
+        arguments=arguments,
         labels=read_labels(options.many("label")),
         secrets=dict(map(_secret, options.many("secret"))),
         target=options.one("target"),
@@ -85,7 +91,7 @@ def _wishes(options: Parsed) -> "Wishes":
         network=network,
         use_cache=not options.on("no-cache"),
         pull=options.on("pull"),
-        epoch_s=_epoch(),
+        epoch_s=_epoch(arguments.get(_EPOCH, "")),
     )
 
 
@@ -116,10 +122,9 @@ def _secret(text: str) -> tuple[str, bytes]:
         return identity, file.read()
 
 
-def _epoch() -> int | None:
-    text = os.environ.get("SOURCE_DATE_EPOCH", "")
+def _epoch(text: str) -> int | None:
     if text and not (text.isascii() and text.isdigit() and len(text) < 12):
-        raise UsageError(f"SOURCE_DATE_EPOCH={text}: it isn't a number of seconds")
+        raise UsageError(f"{_EPOCH}={text}: it isn't a number of seconds")
     return int(text) if text else None
 
 

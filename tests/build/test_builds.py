@@ -142,6 +142,35 @@ def test_a_working_directory_that_is_made_belongs_to_the_user(builder: Builder) 
     assert builder.sh("hers", "stat -c %u:%g /roots /hers /hers/too file") == "0:0\n" + 3 * "1000:1001\n"
 
 
+def test_a_directory_that_is_made_for_what_is_copied_is_open_to_all(builder: Builder) -> None:
+    """What the context's own directory is like is this machine's affair."""
+    context = builder.context(
+        "FROM box AS base\nRUN mkdir /o && chown 5:6 /o && mkdir -m 750 /o/p\n"
+        "FROM box\nCOPY . /all\nCOPY --chown=3:4 in /owned\nCOPY --from=base /o /deep/o\nCOPY --chmod=711 in /mode\n",
+        {"in/file": "x"},
+    )
+    context.chmod(0o700)
+    (context / "in").chmod(0o2770)
+    builder.build(context, "-t", "open")
+    assert builder.sh("open", "stat -c '%a %u %g' /all /all/in /owned /deep/o /deep/o/p /mode").splitlines() == [
+        "755 0 0", "2770 0 0", "755 3 4", "755 0 0", "750 0 0", "711 0 0",
+    ]  # fmt: skip
+
+
+def test_files_can_be_copied_with_the_directories_above_them(builder: Builder) -> None:
+    context = builder.context(
+        "FROM box\nCOPY --parents a x/y/one /all\nCOPY --parents ./x/./y /pivot/\nCOPY --parents x/*/*e /p\n",
+        {"a": "", "x/y/one": "", "x/z/three": "", "x/y/two": ""},
+    )
+    (context / "x/y").chmod(0o750)
+    builder.build(context, "-t", "parents")
+    assert builder.sh("parents", "find /all /pivot /p -type f | sort").split() == [
+        "/all/a", "/all/x/y/one", "/p/x/y/one", "/p/x/z/three", "/pivot/y/one", "/pivot/y/two",
+    ]  # fmt: skip
+    assert builder.sh("parents", "stat -c %a /all/x/y /p/x/y /pivot/y /pivot").split() == ["750", "750", "750", "755"]
+    assert "none: not found" in builder.refused(builder.context("FROM box\nCOPY --parents x/../none /y\n"))
+
+
 def test_one_file_that_two_sources_name_becomes_two(builder: Builder) -> None:
     context = builder.context("FROM box\nCOPY a link tree /d/\nCOPY tree /e\n", {"a": "1\n", "tree/one": "1\n"})
     (context / "link").symlink_to("a")
@@ -252,6 +281,8 @@ def test_an_image_gets_all_its_names_and_tells_its_id(builder: Builder, tmp_path
     assert done.stdout.startswith("sha256:")
     for name in ("first", "reg.example/second:v2"):
         assert builder.call("images", "-q", "--no-trunc", name).stdout == done.stdout
+    builder.call("build", "--iidfile", tmp_path / "id", builder.context("FROM box\nRUN false\n"))
+    assert not (tmp_path / "id").exists()
 
 
 def test_a_quiet_build_that_fails_says_what_it_would_have_said(builder: Builder) -> None:

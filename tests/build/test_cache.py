@@ -98,11 +98,13 @@ def test_what_is_gone_or_damaged_is_made_again(fresh: Builder) -> None:
 
 def test_equal_inputs_give_equal_layers_if_the_time_is_said(fresh: Builder, builder: Builder) -> None:
     text = "FROM box\nCOPY src /src\nWORKDIR /a/b\nRUN mkdir /d && echo x > /d/f && rm /etc/group\nCMD x\n"
+    text += "ARG SOURCE_DATE_EPOCH\nRUN test $SOURCE_DATE_EPOCH = 1500000000\n"
+    said = {"SOURCE_DATE_EPOCH": "1500000000"}
+    argument = ("--build-arg", "SOURCE_DATE_EPOCH=1500000000")
     found = []
-    for one in (fresh, builder):
+    for one, options, environ in ((fresh, (), said), (builder, argument, {})):
         context = one.context(text, {"src/in": "in", "src/deep/er": "x"})
-        environ = {"SOURCE_DATE_EPOCH": "1500000000"}
-        image = one.call("build", "-q", "--no-cache", context, environ=environ).stdout.strip()
+        image = one.call("build", "-q", "--no-cache", *options, context, environ=environ).stdout.strip()
         layers = one.call("inspect", "--type", "image", "--format", "{{range .RootFS.Layers}}{{.}} {{end}}", image)
         found.append(layers.stdout.split()[1:])
     assert len(found[0]) == 3
