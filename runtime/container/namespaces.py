@@ -257,8 +257,15 @@ def join(doors: Doors, config: Config) -> None:
     os.chdir("/")
 
 
+def no_way_in(config: Config) -> Refusal:
+    """What the kernel's EPERM for root means: our processes inside aren't dumpable, see ptrace(2)."""
+    return Refusal(f"container {config.name} can't be entered: it takes the capability SYS_PTRACE", status=1)
+
+
 def _join(pidfd: int, config: Config, flags: int) -> None:
     try:
         process.setns(pidfd, flags)
     except ProcessLookupError:
         raise Refusal(f"container {config.name} is not running", status=1) from None
+    except PermissionError:
+        raise no_way_in(config) from None

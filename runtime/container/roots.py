@@ -87,6 +87,8 @@ def _of_running(container: Container) -> int:
         root = os.open(f"/proc/{container.state()['pid']}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         signal.pidfd_send_signal(pidfd, 0)  # else the number was a stranger's
         return root
+    except PermissionError:
+        raise namespaces.no_way_in(container.config()) from None
     except OSError:
         raise Refusal(f"container {container.config().name} is not running", status=1) from None
     finally:

@@ -91,6 +91,16 @@ def test_root_without_a_capability_is_told_what_it_was_needed_for(
     assert (result.returncode, result.stderr) == (125, f"pyunion run: {complaint}Operation not permitted\n")
 
 
+def test_who_may_not_look_into_a_running_container_is_told_so(pyunion: Pyunion) -> None:
+    needs.commands("setpriv")
+    pyunion("run", "-d", "--name=one", "--network=none", "--rootfs", pyunion.rootfs, "sleep", "1000")
+    for words in (("exec", "one", "true"), ("cp", "one:/etc/passwd", "-")):
+        command = ["setpriv", "--bounding-set=-sys_ptrace", *pyunion.argv(*words)]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        complaint = "container one can't be entered: it takes the capability SYS_PTRACE"
+        assert (result.returncode, result.stderr) == (1, f"pyunion {words[0]}: {complaint}\n")
+
+
 def test_an_image_with_devices_is_refused_by_their_name_where_none_can_be_made(
     tmp_path: Path, pyunion: Pyunion
 ) -> None:
