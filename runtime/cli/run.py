@@ -19,6 +19,7 @@ from runtime.container.volumes import parse_layers
 from runtime.errors import Refusal, UsageError, one_line
 from runtime.network import programs
 from runtime.places import Places
+from runtime.rights import refuse_root_of_a_namespace
 from runtime.trees import copy_attributes
 
 _ROOT = (
@@ -154,6 +155,7 @@ def open_store(places: Places) -> Store:
 
 
 def _reserve(places: Places) -> tuple[Store, Container, int]:
+    refuse_root_of_a_namespace()  # before it is refused what it may not see
     store = open_store(places)
     store.prepare()
     return store, *store.reserve()

@@ -7,6 +7,7 @@ them then.
 
 import gc
 import os
+import signal
 from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
@@ -43,7 +44,11 @@ class Launch:
             if self._monitor == 0:
                 _be_monitor(container, lock, caller)
         else:
-            self._monitor = _fork_unprivileged(container, lock, caller, others)
+            try:
+                self._monitor = _fork_unprivileged(container, lock, caller, others)
+            except Refusal:
+                container.release()
+                raise
         caller.close()
 
     def __enter__(self) -> "Launch":
@@ -144,19 +149,22 @@ def _fork_unprivileged(container: Container, lock: int, caller: Caller, others: 
     if child == 0:
         os.close(ready)
         try:
-            userns.join(shared) if shared >= 0 else userns.enter(mapped, unshared, ready_reader)
+            userns.join(shared, unshared) if shared >= 0 else userns.enter(mapped, unshared, ready_reader)
         except OSError as error:
-            os.write(2, f"pyunion: a user namespace can't be had here: {error.strerror or error}\n".encode())
-            os._exit(FAILURE)
+            userns.refuse(unshared, error)
         _be_monitor(container, lock, caller._replace(maps=mapped))
     for fd in {unshared, ready_reader, shared} - {-1}:
         os.close(fd)
-    os.read(unshared_reader, 1)
-    os.close(unshared_reader)
     try:
+        userns.hear(unshared_reader)
         if shared < 0:
             userns.write_maps(mapped, child)
             os.write(ready, b"r")
+    except BaseException:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        raise
     finally:
+        os.close(unshared_reader)
         os.close(ready)
     return child

@@ -7,12 +7,15 @@ commands that come later join it. Owners of files are in xattrs, as an ordinary 
 
 import os
 from contextlib import suppress
+from typing import NoReturn
 
 from runtime.container import subids
 from runtime.container.config import Maps
-from runtime.errors import Refusal
+from runtime.errors import FAILURE, Refusal
 from unionfs.linux import process
 
+_DONE = b"d"
+_MESSAGE_BYTES = 4096
 _PROGRAMS = ("newuidmap", "newgidmap")
 _MOST_IDS = 65535
 
@@ -34,25 +37,26 @@ def maps() -> Maps:
 
 
 def enter(mapped: Maps, unshared: int, ready: int) -> None:
-    """Enter a new namespace, say so by closing `unshared`, and wait until the other side of `ready` has set its maps.
+    """Enter a new namespace, say so on `unshared`, and wait until the other side of `ready` has set its maps.
 
     Raises OSError: EPERM, ENOSPC (user namespaces are switched off, or there are too many).
     """
     process.unshare(process.CLONE_NEWUSER)
-    os.close(unshared)
     if mapped.only_root:
         _write("setgroups", "deny")
         _write("uid_map", _text(mapped.uids))
         _write("gid_map", _text(mapped.gids))
+    os.write(unshared, _DONE)
     if not os.read(ready, 1):
         raise PermissionError("its maps of ids could not be set")
     os.close(ready)
     _be_root()
 
 
-def join(fd: int) -> None:
-    """Enter the namespace of another container of the same user. Raises OSError."""
+def join(fd: int, joined: int) -> None:
+    """Enter the namespace of another container of the same user, and say so on `joined`. Raises OSError."""
     process.setns(fd, process.CLONE_NEWUSER)
+    os.write(joined, _DONE)
     _be_root()
 
 
@@ -70,9 +74,9 @@ def become_root() -> Maps:
     if child == 0:
         try:
             os.close(unshared)
-            os.read(unshared_reader, 1)
-            write_maps(mapped, us)
-            os.write(ready, b"r")
+            if os.read(unshared_reader, 1):
+                write_maps(mapped, us)
+                os.write(ready, b"r")
         except Refusal as error:
             os.write(2, f"pyunion: {error}\n".encode(errors="backslashreplace"))
         finally:
@@ -80,8 +84,25 @@ def become_root() -> Maps:
     os.close(unshared_reader)
     os.close(ready)
     enter(mapped, unshared, ready_reader)
+    os.close(unshared)
     os.waitpid(child, 0)
     return mapped
+
+
+def hear(reader: int) -> None:
+    """Wait until another process has entered a namespace; refuse() is its way to say why not. Raises Refusal."""
+    said = os.read(reader, _MESSAGE_BYTES)
+    if said != _DONE:
+        reason = said.decode(errors="replace") or "a process of ours was killed"
+        raise Refusal(f"a user namespace can't be had here: {reason}")
+
+
+def refuse(writer: int, error: OSError) -> NoReturn:
+    """End this process, which could not enter a namespace."""
+    try:
+        os.write(writer, (error.strerror or str(error)).encode())
+    finally:
+        os._exit(FAILURE)
 
 
 def write_maps(mapped: Maps, pid: int) -> None:

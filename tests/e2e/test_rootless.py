@@ -175,6 +175,27 @@ def test_without_ranges_there_is_root_alone(user: User) -> None:
     assert "/etc/subuid" in result.stderr
 
 
+def test_why_there_is_no_user_namespace_is_told_once_and_nothing_is_left(user: User) -> None:
+    text = user.output("""
+        mkdir programs
+        printf '#!/bin/sh\necho not today >&2; exit 1\n' >programs/newuidmap
+        chmod +x programs/newuidmap
+        PATH=$PWD/programs:$PATH box true 2>&1 || echo $?
+        ls run/pyunion
+    """)
+    assert text.splitlines() == ["pyunion run: not today", "125"]
+
+
+def test_root_of_a_namespace_of_the_users_is_told_what_to_do_instead(user: User) -> None:
+    """Whatever there is of the machine's root."""
+    (user.top / "closed").mkdir(mode=0o700)
+    places = f"--root={user.top}/closed/root --runroot={user.top}/closed"
+    text = user.output(f"unshare -rm {PROGRAM} {places} run --rm --rootfs ../rootfs true 2>&1 || echo $?")
+    assert "run pyunion as an ordinary user there" in text
+    assert text.splitlines()[1:] == ["125"]
+    user.output("box true")
+
+
 def test_others_of_the_machine_are_out_of_reach(user: User) -> None:
     """The host's root is nobody inside, and his files are his."""
     script = "stat -c %u /host/passwd; cat /host/shadow 2>&1; echo x 2>&1 >/host/x"
