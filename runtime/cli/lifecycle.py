@@ -1,7 +1,8 @@
 """The verbs that change how a container is: `stop`, `restart`, `kill`, `pause`, `unpause`, `wait`, `rename`, `rm`."""
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from runtime.cli.flags.process import number, word
 from runtime.cli.options import Option, Parsed, verb
@@ -39,8 +40,9 @@ def restart(options: Parsed, places: Places) -> int:
     store = open_store(places)
 
     def again(name: str) -> None:
-        _stop(store.find(name), options)
-        start_one(store, name)
+        with _kept(store, store.find(name)) as container:
+            _stop(container, options)
+        start_one(store, container.id)
 
     return each("restart", options.words, again)
 
@@ -94,6 +96,19 @@ def rm(options: Parsed, places: Places) -> int:
     """`pyunion rm`: 1 if one of the containers could not be removed. Raises UsageError."""
     store = open_store(places)
     return each("rm", options.words, lambda name: _remove(store, name, options))
+
+
+@contextmanager
+def _kept(store: Store, container: Container) -> Iterator[Container]:
+    """A container that isn't removed when it ends meanwhile, though it was made with --rm."""
+    auto_remove = container.config().auto_remove
+    if auto_remove:
+        store.change(container, lambda config: config._replace(auto_remove=False))
+    try:
+        yield container
+    finally:
+        if auto_remove:
+            store.change(container, lambda config: config._replace(auto_remove=True))
 
 
 def _stop(container: Container, options: Parsed) -> None:

@@ -340,7 +340,8 @@ class Life:
         """Wait until the driver has nothing to serve. If all it wrote is to be removed anyway, don't wait."""
         if self._driver <= 0:
             return
-        if self._init > 0 and not self._config.auto_remove:
+        kept = self._container.exists() and not self._container.config().auto_remove  # `restart` may have changed that
+        if self._init > 0 and kept:
             poll = select.poll()
             poll.register(self._driver_fd, select.POLLIN)
             poll.poll(_DRIVER_ENDS_WITHIN_MS)

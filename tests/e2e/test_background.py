@@ -175,6 +175,15 @@ def test_wait_gives_the_exit_status_also_of_what_is_removed(pyunion: Pyunion) ->
     assert waiting.communicate(timeout=30)[0] == "6\n"
 
 
+def test_restart_removes_nothing(pyunion: Pyunion) -> None:
+    detach(pyunion, "--rm", script="echo x >>/runs; exec sleep 1000")
+    wait_for("its command", lambda: pyunion("exec", "one", "cat", "/runs").stdout == "x\n")
+    assert pyunion("restart", "-t", "0", "one").stdout == "one\n"
+    wait_for("its command", lambda: pyunion("exec", "one", "cat", "/runs").stdout == "x\nx\n")
+    pyunion("stop", "-t", "0", "one")
+    assert pyunion.containers() == []
+
+
 def test_stop_waits_for_years_if_it_is_told_to(pyunion: Pyunion) -> None:
     detach(pyunion, script="trap 'exit 4' TERM; echo ready; while :; do sleep 0.05; done")
     ready(pyunion)
