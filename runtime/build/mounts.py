@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from typing import NamedTuple
 
-from runtime.build.copying import Attributes, Draft, Selection, digest, select
+from runtime.build.copying import Draft
 from runtime.build.errors import BuildError
+from runtime.build.selecting import Attributes, Selection, digest, select
 from runtime.build.trees import Tree
 from runtime.build.workspace import Workspace
 from runtime.container.config import Tmpfs, Volume

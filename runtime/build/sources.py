@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from runtime.build import words
 from runtime.build.archives import is_archive, unpack_into
-from runtime.build.copying import Attributes, Selection, select, select_data, with_parents, without_top
 from runtime.build.dockerfile import Heredoc, Instruction
 from runtime.build.errors import BuildError
 from runtime.build.ignore import Ignore
 from runtime.build.patterns import is_pattern
+from runtime.build.selecting import Attributes, Selection, select, select_data, with_parents, without_top
 from runtime.build.trees import Tree
 from runtime.build.workspace import Workspace
 from runtime.image.tar.members import FILE

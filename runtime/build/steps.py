@@ -15,11 +15,12 @@ from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 from runtime.build import settings, words
-from runtime.build.copying import Attributes, Draft, Selection, digest, owned
+from runtime.build.copying import Draft
 from runtime.build.dockerfile import Instruction, parse_trigger
 from runtime.build.errors import BuildError
 from runtime.build.mounts import Mounter, parse_mount
 from runtime.build.running import Command
+from runtime.build.selecting import Attributes, Selection, digest, owned
 from runtime.build.site import Built, Site
 from runtime.build.sources import Request, gather, owner_of, read_request, unpacked
 from runtime.build.stages import Stage, declared
