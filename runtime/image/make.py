@@ -97,13 +97,7 @@ def take_layer(store: ImageStore, source: Source) -> Layer:
 def _put_file(store: ImageStore, fd: int, digest: Digest, size: int, flush: Callable[[], None]) -> int:
     flush()
     with store.write_blob(digest, size) as writer:
-        if not writer.finished:
-            writer.restart()
-            offset = 0
-            while data := os.pread(fd, _CHUNK_BYTES, offset):
-                writer.write(data)
-                offset += len(data)
-            writer.commit()
+        writer.fill(os.pread(fd, _CHUNK_BYTES, offset) for offset in range(0, size, _CHUNK_BYTES))
     return size
 
 

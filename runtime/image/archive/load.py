@@ -135,12 +135,7 @@ def _copy_blob(store: ImageStore, files: Files, descriptor: Descriptor) -> None:
 
 def _copy(store: ImageStore, section: Section, digest: Digest, size: int) -> None:
     with store.write_blob(digest, size) as writer:
-        if writer.finished:
-            return
-        writer.restart()
-        while data := section.read(_CHUNK_BYTES):
-            writer.write(data)
-        writer.commit()
+        writer.fill(iter(lambda: section.read(_CHUNK_BYTES), b""))
 
 
 def _load_docker(store: ImageStore, files: Files, wanted: Wanted) -> list[Image]:

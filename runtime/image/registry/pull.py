@@ -145,7 +145,4 @@ class _Pull:
 
     def _keep(self, document: Document) -> None:
         with self._store.write_blob(document.digest, len(document.data)) as writer:
-            if not writer.finished:
-                writer.restart()
-                writer.write(document.data)
-                writer.commit()
+            writer.fill([document.data])

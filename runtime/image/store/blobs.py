@@ -5,7 +5,7 @@ somebody writes it; one that nobody holds is what an interrupted attempt left, a
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import BinaryIO, Self
 
@@ -54,10 +54,7 @@ class Blobs:
     def put(self, data: bytes) -> Digest:
         digest = of(data)
         with self.write(digest, len(data)) as writer:
-            if not writer.finished:
-                writer.restart()
-                writer.write(data)
-                writer.commit()
+            writer.fill([data])
         return digest
 
     def all(self) -> Iterator[Digest]:
@@ -121,6 +118,15 @@ class BlobWriter:
     def offset(self) -> int:
         """How many bytes are there."""
         return self._verifier.seen
+
+    def fill(self, pieces: Iterable[bytes]) -> None:
+        """Make it a blob of these pieces, which aren't asked for if it is one already. Raises Corrupt, OSError."""
+        if self.finished:
+            return
+        self.restart()
+        for piece in pieces:
+            self.write(piece)
+        self.commit()
 
     def write(self, data: bytes) -> None:
         """Raises Corrupt (more than promised), OSError."""
