@@ -126,5 +126,6 @@ def _users(places: Places) -> list[_User]:
             config, running = container.config(), container.state()["status"] == "running"
         except FileNotFoundError:  # removed meanwhile
             continue
-        users.append(_User(config.name, config.image_id, config.layers, running))
+        layers = [*config.layers, *(layer for volume in config.volumes for layer in volume.layers)]
+        users.append(_User(config.name, config.image_id, layers, running))
     return users

@@ -253,7 +253,14 @@ def _volumes(wanted: Config, container: Container) -> list[Volume]:
     from runtime.container.named_volumes import NamedVolumes
 
     volumes = NamedVolumes(container.places)
-    return [volumes.placed(volume, container.id) for volume in wanted.volumes]
+    placed = [volumes.placed(volume, container.id) for volume in wanted.volumes]
+    return [_of_an_image(volume, container.places) if volume.image else volume for volume in placed]
+
+
+def _of_an_image(volume: Volume, places: Places) -> Volume:
+    from runtime.cli.run_image import with_layers
+
+    return with_layers(volume, places)
 
 
 def _maps(wanted: Config, store: Store, container: Container) -> Maps | None:

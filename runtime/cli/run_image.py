@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple, cast
 
 from runtime.cli.flags.platform import read as read_platform
 from runtime.cli.options import Parsed
+from runtime.container.config import Volume
 from runtime.errors import FAILURE, Refusal, UsageError
 from runtime.image.errors import ImageError
 from runtime.image.obtain import obtain
@@ -49,6 +50,20 @@ def prepare(options: Parsed, places: Places) -> Iterator[FromImage]:
         except ImageError as error:
             raise Refusal(str(error), FAILURE) from None
         yield found
+
+
+def with_layers(volume: Volume, places: Places) -> Volume:
+    """A mount of an image with the layers of that, which is fetched if it isn't here. Raises Refusal."""
+    store = ImageStore(places)
+    store.prepare()
+    with store.adding():
+        try:
+            layers = store.layers_of(obtain(store, volume.source, None, "missing"))
+        except ImageError as error:
+            raise Refusal(str(error), FAILURE) from None
+    if not layers:
+        raise Refusal(f"image {volume.source} is empty: there is nothing to mount", FAILURE)
+    return volume._replace(layers=layers)
 
 
 def _from(image: Image, name: str, layers: list[str], options: Parsed, command: list[str]) -> FromImage:

@@ -17,6 +17,10 @@ class Volume(NamedTuple):
     """Whether a volume that is empty gets what the image has in its place."""
     mapped: bool = False
     """Whether its owners are those seen in the container's user namespace, as a named volume's are in any case."""
+    image: bool = False
+    """Whether `source` names an image, whose tree this is."""
+    layers: list[str] = []
+    """Of the image: directories, uppermost first."""
 
 
 class Tmpfs(NamedTuple):

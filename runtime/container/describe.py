@@ -82,6 +82,7 @@ def _host_config(config: Config) -> dict[str, Any]:
         "Binds": [
             f"{volume.name or volume.source}:{volume.target}{':ro' if volume.read_only else ''}"
             for volume in config.volumes
+            if not volume.image
         ],
         "AutoRemove": config.auto_remove,
         "NetworkMode": config.network,
@@ -126,7 +127,7 @@ def _log_options(config: Config) -> dict[str, str]:
 def _mounts(config: Config) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [
         {
-            "Type": "volume" if volume.name else "bind",
+            "Type": "image" if volume.image else "volume" if volume.name else "bind",
             "Name": volume.name,
             "Source": volume.source,
             "Destination": volume.target,

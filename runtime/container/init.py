@@ -25,6 +25,7 @@ from unionfs.linux.descriptors import close_all_but, point_at_null
 
 if TYPE_CHECKING:
     from runtime.container.cgroups.group import Group
+    from runtime.container.image_mounts import Connection
 
 _MOST = 2**31 - 1
 _MESSAGE_BYTES = 4096
@@ -63,6 +64,8 @@ class Job(NamedTuple):
     """The user namespace to enter, where the monitor is outside of it, or -1."""
     born: int
     """Pipe on which the monitor hears who has entered it, or -1."""
+    images: "list[Connection]"
+    """Connections of those of its volumes that are images."""
 
 
 def main(job: Job) -> NoReturn:
@@ -85,7 +88,8 @@ def _start(job: Job) -> int:
     process.make_undumpable()
     job.group.enter()
     pipes = {job.device, job.mounted, job.progress, job.go, *job.stdio, job.terminal, job.doors, job.user, job.born}
-    close_all_but({0, 1, 2, *pipes, *job.namespaces.descriptors(), *kept()} - {-1})
+    connections = {fd for image in job.images for fd in image}
+    close_all_but({0, 1, 2, *pipes, *connections, *job.namespaces.descriptors(), *kept()} - {-1})
     if not progress.is_heard(job.progress):
         raise Refusal("the monitor process was killed")  # before we asked to be told
     process.set_title("pyunion: init")
@@ -143,9 +147,9 @@ def _leave_the_host(job: Job) -> tuple[int, list[int]]:
     shm = namespaces.join_others(job.namespaces)
     if job.user < 0:
         process.unshare(job.namespaces.new)
-        volumes = rootfs.open_volumes(config)
+        volumes = rootfs.open_volumes(config, job.images)
     else:
-        volumes = rootfs.open_volumes(config, job.user)
+        volumes = rootfs.open_volumes(config, job.images, job.user)
         mapped.enter(job.user, job.namespaces, job.born)
         process.unshare(job.namespaces.new)
     mounts.make_private(b"/")

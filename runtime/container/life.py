@@ -27,6 +27,7 @@ from unionfs.linux import process
 if TYPE_CHECKING:
     from runtime.container.cgroups.group import Group
     from runtime.container.health import Checks
+    from runtime.container.image_mounts import ImageMount
 
 _DRIVER_ENDS_WITHIN_MS = 10_000
 """An unmounted driver has only to close its files; one that takes longer hangs."""
@@ -56,6 +57,7 @@ class Life:
         self._reader = self._go = -1
         self._lent: set[int] = set()
         """What only the processes that are forked next are to have."""
+        self._images: list[ImageMount] = []
         self._group: Group | None = None
         self._checks: Checks | None = None
         self._master = -1
@@ -142,6 +144,8 @@ class Life:
         self._group = cgroups.create(self._container.id, config.limits, config.privileged)
         planned = namespaces.plan(config, self._container.places, is_root=self._maps is None)
         self._lend(*planned.descriptors())
+        if any(volume.image for volume in config.volumes):
+            self._serve_images()
         hosts, resolv_conf = self._network_files()
         mark("control group made")
         stdin = os.pipe() if config.interactive and not config.tty else _NONE
@@ -161,7 +165,8 @@ class Life:
                 where = self._container.run_directory
                 pipes = (device, mounted, progress, go, theirs, channel[1])
                 more = (hosts, resolv_conf, self._container.filters, self._maps or config.maps, self._doors[1])
-                init.main(init.Job(config, where, *pipes, size, planned, self._group, *more, serving.user, born[1]))
+                last = (serving.user, born[1], [image.connection for image in self._images])
+                init.main(init.Job(config, where, *pipes, size, planned, self._group, *more, *last))
         if serving.user >= 0:
             os.close(born[1])
             self._init = mapped.born(self._init, born[0])
@@ -172,6 +177,14 @@ class Life:
             self._loop.watch(channel[0], lambda: self._on_terminal(channel[0]))
         else:
             self._hub.connect(stdin[1], {control.OUTPUT: stdout[0], control.ERROR: stderr[0]})
+
+    def _serve_images(self) -> None:
+        from runtime.container import image_mounts
+
+        for volume in self._config.volumes:
+            if volume.image:
+                self._images.append(image_mounts.serve(volume, self._maps))
+                self._lend(*self._images[-1].connection)
 
     def _lend(self, *fds: int) -> None:
         self._lent |= {*fds} - {-1}
@@ -357,6 +370,11 @@ class Life:
         return status
 
     def _take_down(self) -> None:
+        if self._images:
+            from runtime.container import image_mounts
+
+            for image in self._images:
+                image_mounts.end(image)
         self._hub.end()
         if self._reader >= 0:
             self._read_progress()

@@ -42,7 +42,7 @@ class NamedVolumes:
 
     def placed(self, volume: Volume, container: str) -> Volume:
         """A mount of a volume with the directory that its source names, which is made if it is missing."""
-        if volume.source.startswith("/"):
+        if volume.image or volume.source.startswith("/"):
             return volume
         name = self.create(volume.source, {}, "" if volume.source else container)
         return volume._replace(source=self.path(name), name=name)

@@ -26,6 +26,7 @@ from unionfs.linux.mounts import MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR
 if TYPE_CHECKING:
     from runtime.container.cgroups.shown import Shown
     from runtime.container.devices import DeviceNode
+    from runtime.container.image_mounts import Connection
 
 HARMLESS = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
 _ATTRIBUTES = {
@@ -145,12 +146,14 @@ def _more_devices(config: Config) -> "list[DeviceNode]":
     return [*asked, *(devices.all_below() if config.privileged else ())]
 
 
-def open_volumes(config: Config, user: int = -1) -> list[int]:
-    """The volumes as detached mounts; `user`: the user namespace for which some are to be mapped, if there is one.
+def open_volumes(config: Config, images: "list[Connection]", user: int = -1) -> list[int]:
+    """The volumes as detached mounts.
 
-    Precondition: the mounts of this namespace are as connected as the host's.
+    `images` are the connections of those that are images; `user` the user namespace for which some are to be mapped,
+    or -1. Precondition: the mounts of this namespace are as connected as the host's.
     """
-    return [_open_volume(volume, user) for volume in config.volumes]
+    connections = iter(images)
+    return [_open_volume(volume, next(connections) if volume.image else None, user) for volume in config.volumes]
 
 
 def attach(
@@ -239,13 +242,18 @@ def _cover(root: int, path: bytes, scratch: int) -> None:
         os.close(target)
 
 
-def _open_volume(volume: Volume, user: int) -> int:
+def _open_volume(volume: Volume, connection: "Connection | None", user: int) -> int:
     recursive = volume.propagation.startswith("r")
-    tree = mounts.open_tree(None, os.fsencode(volume.source), recursive=recursive, follow=True)
-    mounts.set_propagation(tree, volume.propagation.removeprefix("r"))
+    if connection is not None:
+        from runtime.container import image_mounts
+
+        tree = image_mounts.mount(volume, connection)
+    else:
+        tree = mounts.open_tree(None, os.fsencode(volume.source), recursive=recursive, follow=True)
+        mounts.set_propagation(tree, volume.propagation.removeprefix("r"))
     if volume.read_only:
         mounts.set_attributes(tree, MOUNT_ATTR_RDONLY, recursive=True)
-    if user >= 0 and (volume.mapped or volume.name):
+    if user >= 0 and (volume.mapped or volume.name or volume.image):
         try:
             mounts.set_ids(tree, user, recursive=recursive)
         except OSError as error:

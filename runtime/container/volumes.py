@@ -57,9 +57,13 @@ def parse_mount(text: str) -> Volume | Tmpfs:
         options = {"mode": given.get("tmpfs-mode", "1777")}
         options.update({"size": given["tmpfs-size"]} if "tmpfs-size" in given else {})
         return Tmpfs(target, options, ["nosuid", "nodev", "noexec", *(["ro"] if read_only else [])])
-    if kind not in ("bind", "volume"):
-        raise UsageError(f"invalid mount {text!r}: unknown type {kind!r}; there are bind, volume and tmpfs")
+    if kind not in ("bind", "volume", "image"):
+        raise UsageError(f"invalid mount {text!r}: unknown type {kind!r}; there are bind, volume, tmpfs and image")
     source = given.get("source", "")
+    if kind == "image":
+        if not source:
+            raise UsageError(f"invalid mount {text!r}: the source of an image mount is its name")
+        return Volume(source, target, read_only=True, image=True)
     if kind == "bind" and not source.startswith(("/", ".")):
         raise UsageError(f"invalid mount {text!r}: the source of a bind mount is a path, and begins with / or .")
     if kind == "volume" and "/" in source:

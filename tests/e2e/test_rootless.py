@@ -313,3 +313,11 @@ def test_what_can_not_be_shared_is_told(user: User) -> None:
         "pyunion run: no such container: one",
         "125",
     ]
+
+
+def test_an_image_can_be_mounted_beside_the_root_filesystem(user: User) -> None:
+    said = user.output("""
+        mkdir tree; echo hello > tree/file; pyunion import tree data:1 >/dev/null
+        box --mount type=image,src=data:1,dst=/data sh -c 'cat /data/file; rm /data/file 2>&1 || true'
+    """)
+    assert said == "hello\nrm: can't remove '/data/file': Read-only file system\n"

@@ -8,7 +8,7 @@ from runtime.cli.options import Option
 
 PLATFORM = Option("platform", "of an image for several", "", "OS/ARCH[/VARIANT]")
 MOUNTS = (
-    Option("mount", "type=bind|volume|tmpfs,source=…,target=…[,readonly]…", "", "SPEC"),
+    Option("mount", "type=bind|volume|tmpfs|image,source=…,target=…[,readonly]…", "", "SPEC"),
     Option("read-only", "keep the root filesystem from being changed"),
     Option("shm-size", "size of /dev/shm (default: 64m)", "", "SIZE"),
     Option("tmpfs", "mount an empty filesystem in memory", "", "DIR[:OPTIONS]"),
