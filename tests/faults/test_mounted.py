@@ -190,6 +190,16 @@ def test_the_errno_of_a_failed_copy_up_reaches_the_caller(tmp_path, lower, watch
     assert (tmp_path / "upper/large").read_bytes()[:8] == b"written0"
 
 
+def test_syncing_a_file_of_which_metadata_alone_was_copied_up_syncs_that(tmp_path, lower, watched_mount):
+    mounted, watch = watched_mount([lower], tmp_path / "upper", options="metacopy=on")
+    os.chmod(mounted.path / "small", 0o600)
+    with open(mounted.path / "small") as file:
+        watch.judge = lambda call: errno.EIO if call.name == "fsync" else 0
+        with pytest.raises(OSError) as raised:
+            os.fsync(file.fileno())
+    assert raised.value.errno == errno.EIO
+
+
 def _filled(directory: Path) -> Path:
     """A file that takes all the space there is, and all the inodes."""
     filler = directory / "filler"

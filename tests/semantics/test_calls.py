@@ -7,12 +7,24 @@ import os
 import struct
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.semantics.sidebyside import EXCHANGE, NOREPLACE, TIMES, outcome, put, renameat2, run_beside, shell
+from tests.semantics.sidebyside import (
+    EXCHANGE,
+    KERNEL_OPTIONS,
+    NOREPLACE,
+    TIMES,
+    outcome,
+    put,
+    renameat2,
+    run_beside,
+    shell,
+)
 from tests.support import needs
 from unionfs.linux import fsops
 
@@ -195,6 +207,96 @@ def test_42_what_is_immutable_stays_so(tmp_path):
         return results
 
     run_beside(tmp_path, lambda layers: put(layers[0] / "file"), act, ignore=TIMES)
+
+
+@contextmanager
+def protected(**flags: int) -> Iterator[None]:
+    """Give files and directories, by their paths, flags that keep them from being changed, for a while."""
+    for path, flag in flags.items():
+        assert give(Path(path), flag) == 0
+    try:
+        yield
+    finally:
+        for path in flags:
+            give(Path(path), 0)
+
+
+def give(path: Path, flag: int) -> Any:
+    """Let `path` have `flag` or, if it is 0, neither of IMMUTABLE and APPEND."""
+
+    def change(fd: int) -> int:
+        value = array.array("i", [0])
+        fcntl.ioctl(fd, GETFLAGS, value)
+        return set_flags(fd, value[0] & ~(IMMUTABLE | APPEND) | flag)
+
+    return opened(path, os.O_RDONLY, change)
+
+
+def build_protected(layers: list[Path]) -> None:
+    for name in ("immutable", "append", "closed/file", "adding/file", "closed/inner/file"):
+        put(layers[1] / name, "data")
+
+
+def protect(lower: Path) -> AbstractContextManager[None]:
+    return protected(**{
+        str(lower / name): APPEND if name in ("append", "adding") else IMMUTABLE
+        for name in ("immutable", "append", "closed", "adding")
+    })  # fmt: skip
+
+
+@pytest.mark.uses("IOCTL")
+def test_43_what_is_immutable_in_a_lower_is_so_in_the_union(tmp_path):
+    def act(root):
+        results = []
+        with protect(root.parent / "lower1"):
+            for name in ("immutable", "append"):
+                file = root / name
+                results += [name, opened(file, os.O_RDONLY, flags_of) & (IMMUTABLE | APPEND)]
+                for call in (
+                    lambda f=file: os.close(os.open(f, os.O_WRONLY)), lambda f=file: os.truncate(f, 3),
+                    lambda f=file: os.close(os.open(f, os.O_WRONLY | os.O_APPEND | os.O_TRUNC)),
+                    lambda f=file: os.unlink(f), lambda f=file: os.rename(f, root / "other"),
+                    lambda f=file: renameat2(f, root / "closed/file", EXCHANGE),
+                    lambda f=file: os.chmod(f, 0o600), lambda f=file: os.setxattr(f, "user.k", b"v"),
+                    lambda f=file: os.link(f, root / "linked"), lambda f=file: f.open("a").write("more"),
+                    lambda f=file: os.chown(f, 1, 1), lambda f=file: f.read_text(),
+                ):  # fmt: skip
+                    results.append(outcome(call))
+            for name in ("closed", "adding"):
+                place = root / name
+                (place / "file").write_text("changed")  # which copies the directory up
+                results += [name, opened(place, os.O_RDONLY, flags_of) & (IMMUTABLE | APPEND)]
+                for call in (
+                    lambda d=place: os.mkdir(d / "new"), lambda d=place: os.unlink(d / "file"),
+                    lambda d=place: os.rename(d / "file", d / "renamed"), lambda d=place: os.rename(d, root / "moved"),
+                    lambda d=place: os.rename(root / "append", d / "file"), lambda d=place: os.chmod(d, 0o700),
+                    lambda d=place: os.rmdir(d), lambda d=place: os.link(d / "file", d / "linked"),
+                ):  # fmt: skip
+                    results.append(outcome(call))
+            results += [give(root / "closed", 0), outcome(os.mkdir, root / "closed/new")]
+        return results
+
+    run_beside(tmp_path, build_protected, act, ignore=TIMES)
+
+
+@pytest.mark.uses("IOCTL")
+@pytest.mark.parametrize("order", [1, -1])
+def test_43_a_copy_of_what_is_immutable_is_so_for_whoever_mounts_it(tmp_path, union_mount, overlay_mount, order):
+    layers = [tmp_path / "top", tmp_path / "bottom"]
+    layers[0].mkdir()
+    build_protected(layers)
+    mounts = ((union_mount, "dialect=overlay"), (overlay_mount, KERNEL_OPTIONS))
+    (first, options), (second, other_options) = mounts[::order]
+    mounted = first(layers, tmp_path / "upper", workdir=tmp_path / "work", options=options)
+    with protect(layers[1]):
+        (mounted.path / "closed/file").write_text("changed")
+        with (mounted.path / "append").open("a") as file:
+            file.write("more")
+    mounted.unmount()
+    again = second(layers, tmp_path / "upper", workdir=tmp_path / "work", options=other_options)
+    assert outcome(os.mkdir, again.path / "closed/new") == "EPERM"
+    assert outcome(os.truncate, again.path / "append", 0) == "EPERM"
+    assert (again.path / "append").read_text() == "datamore"
 
 
 def test_renames_know_their_flags(tmp_path):

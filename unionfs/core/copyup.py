@@ -9,7 +9,7 @@ import os
 import stat
 from contextlib import suppress
 
-from unionfs.core import checks, holding, metacopy, objects, override, privileges
+from unionfs.core import checks, holding, immutable, metacopy, objects, override, privileges
 from unionfs.core.dialect import IMPURE, NLINK, ORIGIN
 from unionfs.core.inodes import CopyUp, Dir, File, Handle, UpperPart, real_id
 from unionfs.core.layer import Layer
@@ -57,6 +57,7 @@ def _copy_dir(union: Union, workdir: Workdir, node: Dir) -> UpperPart:
         temporary = workdir.temp(name)
         copy_metadata(union, source, st, temporary, objects.holder(union, node))
         _set_origin(union, node, source, st, temporary)
+        immutable.keep(union, node, temporary)
         real = real_id(temporary.stat())
         temporary.despite_mode(lambda: _publish(union, name, above, node.name))
     except OSError:
@@ -130,6 +131,7 @@ def _begin(union: Union, node: File, size: int | None, *, data: bool) -> CopyUp:
             metacopy.mark(union, temporary, st.st_size)
         copy_metadata(union, source, st, temporary, layer)
         _set_origin(union, node, source, st, temporary)
+        immutable.keep(union, node, temporary)
         return CopyUp(name, 0, Work(lambda: None), lacks_data=regular and not data)
     except OSError:
         workdir.discard(name)
@@ -165,6 +167,7 @@ def _data_work(
     try:
         opened.append(workdir.new_file(temporary.name))
         _set_origin(union, node, source, st, At(opened[0]))
+        immutable.keep(union, node, At(opened[0]))
         opened.append(objects.locate_data(union, node).open(os.O_RDONLY))
         if node.data is not None:
             opened.append(source.open(os.O_PATH))

@@ -26,6 +26,7 @@ IMPURE = b"impure"
 NLINK = b"nlink"
 METACOPY = b"metacopy"
 WHITEOUT = b"whiteout"
+PROTATTR = b"protattr"
 _ESCAPE = b"overlay."
 
 

@@ -30,7 +30,7 @@ RealId = tuple[int, int]
 class Node:
     """An object of the union."""
 
-    __slots__ = ("ino", "lookups", "opens", "real")
+    __slots__ = ("ino", "lookups", "opens", "protection", "real")
 
     is_dir: bool = False
     changes_unheard: bool = False
@@ -44,6 +44,8 @@ class Node:
         """How often the carrier's client was told of it, less what it forgot; changed by the carrier and `forget`."""
         self.opens = 0
         """Number of its open handles."""
+        self.protection: int | None = None
+        """What chattr(1) said of it in a lower layer (immutable.py); None: not asked yet."""
 
 
 class UpperPart(DirPart):

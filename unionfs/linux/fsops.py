@@ -30,6 +30,7 @@ _AT_SYMLINK_NOFOLLOW = 0x100
 # struct statx, include/uapi/linux/stat.h
 _STATX_BYTES = 256
 _STATX_BTIME = 0x800
+_STX_ATTRIBUTES_OFFSET = 8
 _STX_BTIME_OFFSET = 80
 _MAX_HANDLE_BYTES = 128
 # _IOR(0x15, 0, struct fsuuid2): Linux 6.9, include/uapi/linux/fs.h
@@ -79,11 +80,22 @@ def start_writing(fd: int, offset: int, length: int) -> None:
 
 def birth_ns(dirfd: int, name: bytes) -> int | None:
     """When `name` in `dirfd` (`dirfd` itself if empty) was made, in nanoseconds since 1970; None: not recorded."""
-    buffer = ctypes.create_string_buffer(_STATX_BYTES)
-    check(libc.statx(dirfd, name, _AT_EMPTY_PATH | _AT_SYMLINK_NOFOLLOW, _STATX_BTIME, buffer), name)
-    (mask,) = struct.unpack_from("=I", buffer)
-    seconds, nanoseconds = struct.unpack_from("=qI", buffer, _STX_BTIME_OFFSET)
+    found = _statx(dirfd, name, _STATX_BTIME)
+    (mask,) = struct.unpack_from("=I", found)
+    seconds, nanoseconds = struct.unpack_from("=qI", found, _STX_BTIME_OFFSET)
     return int(seconds * 10**9 + nanoseconds) if mask & _STATX_BTIME else None
+
+
+def attributes(dirfd: int, name: bytes) -> int:
+    """STATX_ATTR_* of `name` in `dirfd` (`dirfd` itself if empty)."""
+    (found,) = struct.unpack_from("=Q", _statx(dirfd, name, 0), _STX_ATTRIBUTES_OFFSET)
+    return int(found)
+
+
+def _statx(dirfd: int, name: bytes, mask: int) -> "ctypes.Array[ctypes.c_char]":
+    buffer = ctypes.create_string_buffer(_STATX_BYTES)
+    check(libc.statx(dirfd, name, _AT_EMPTY_PATH | _AT_SYMLINK_NOFOLLOW, mask, buffer), name)
+    return buffer
 
 
 def name_to_handle(dirfd: int, name: bytes) -> FileHandle:

@@ -4,7 +4,7 @@ import errno
 import os
 import stat
 
-from unionfs.core import checks, copyup, objects, override, privileges
+from unionfs.core import checks, copyup, immutable, objects, override, privileges
 from unionfs.core.ids import acl_mode
 from unionfs.core.inodes import Dir, File, Handle, Node
 from unionfs.core.model import Caller, SetAttr, StatLike
@@ -25,6 +25,7 @@ def setattr(
     The object is copied up first, of a file that is cut short only what remains.
     Raises OSError: EROFS, EINVAL (an owner who isn't mapped), and those of copy-up and of the upper.
     """
+    immutable.check(union, node)
     uid, gid = -1 if change.uid is None else change.uid, -1 if change.gid is None else change.gid
     if union.ids is not None:
         uid, gid = union.ids.stored_owner(change.uid, change.gid)
@@ -121,6 +122,7 @@ def setxattr(union: Union, node: Node, key: bytes, value: bytes, flags: int = 0)
     """Set an xattr; `flags` as setxattr(2). Raises OSError: EEXIST, ENODATA, EPERM, EROFS, ENOSPC, …"""
     _check_key(union, key)
     stored = _stored(union, key, errno.EPERM)
+    immutable.check(union, node)
     if union.ids is not None and key.startswith(_ACL_FAMILY):
         value = union.ids.stored_acl(value)
     yield from _to_upper(union, node)
@@ -140,6 +142,7 @@ def removexattr(union: Union, node: Node, key: bytes) -> Steps[None]:
     _check_key(union, key)
     stored = _stored(union, key, errno.ENODATA)
     checks.writable(union)
+    immutable.check(union, node)
     if not objects.holder(union, node).is_upper:
         objects.locate(union, node).getxattr(stored)
     yield from _to_upper(union, node)

@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Callable
 
-from unionfs.core import checks, copyup, holding, objects, privileges, redirect, tree, whiteouts
+from unionfs.core import checks, copyup, holding, immutable, objects, privileges, redirect, tree, whiteouts
 from unionfs.core.index import DirIndex
 from unionfs.core.inodes import Dir, File, Handle, Node, UpperPart, kind_of, real_id
 from unionfs.core.model import Caller, StatLike
@@ -79,6 +79,7 @@ def link(union: Union, node: Node, newparent: Node, newname: bytes) -> Steps[tup
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), newname)
     directory = checks.directory(newparent)
     _check_free(union, directory, newname)
+    immutable.check(union, node)
     node.opens += 1  # it may lose its names while it is copied
     try:
         yield from copyup.upper_file(union, node, data=not node.names)
@@ -108,12 +109,14 @@ def link(union: Union, node: Node, newparent: Node, newname: bytes) -> Steps[tup
 
 
 def _check_free(union: Union, parent: Dir, name: bytes) -> None:
-    """Raise EEXIST if `name` is visible, EPERM if it can't be a name, ENOENT if the directory was removed."""
+    """Raise EEXIST if `name` is visible, EPERM if it can't be a name, or none can be made, ENOENT if the directory was
+    removed."""
     if parent.dead:
         raise checks.no_such_name(name)
     if union.dialect.is_reserved(name):
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), name)
     checks.writable(union)
+    immutable.check(union, parent, appends=True)
     # in a directory of the upper alone the creating call itself tells
     if (parent.is_merged or parent.upper is None) and tree.peek(union, parent, name) is not None:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
@@ -201,10 +204,12 @@ def _new_node(union: Union, parent: Dir, part: UpperPart, name: bytes, st: os.st
         directory = Dir(ino, real, parent, name)
         directory.parts.append(UpperPart(part.layer, directory))
         directory.index = DirIndex()
+        directory.protection = 0
         parent.children[name] = directory
         union.inodes.add(directory)
         return directory
     node = File(ino, real, kind_of(st))
+    node.protection = 0
     node.set_id = bool(st.st_mode & privileges.SET_ID)
     union.inodes.add(node)
     holding.add_name(node, parent, name)

@@ -7,7 +7,7 @@ import errno
 import os
 import stat
 
-from unionfs.core import copyup, holding, objects, privileges
+from unionfs.core import copyup, holding, immutable, objects, privileges
 from unionfs.core.inodes import File, Handle, Node
 from unionfs.core.model import Caller
 from unionfs.core.union import Union
@@ -23,6 +23,7 @@ def open_file(union: Union, node: Node, flags: int, caller: Caller) -> Steps[int
     file = regular(node)
     if not writes(flags):
         return open_to_read(union, file, flags)
+    immutable.check(union, file, appends=bool(flags & os.O_APPEND) and not flags & os.O_TRUNC)
     file.opens += 1  # it may lose its names while it is copied
     try:
         yield from copyup.upper_file(union, file, 0 if flags & os.O_TRUNC else None)
@@ -94,11 +95,16 @@ def release(union: Union, fh: int) -> None:
 
 
 def fsync(union: Union, fh: int, datasync: bool) -> Steps[None]:
-    """Sync a file of the upper; a success without work for one of a lower layer, and when volatile."""
+    """Sync a file of the upper, or what the upper has of it; a success without work when volatile.
+
+    Nothing is to be done for a file of a lower layer, nor for data that is there still.
+    """
     handle = union.handles[fh]
-    if not handle.is_upper or union.options.volatile:
+    node = handle.node
+    if union.options.volatile or node.lower is not None or (datasync and not handle.is_upper):
         return
-    yield syncing(os.dup(handle.fd), datasync)  # the handle may be released meanwhile
+    # the handle may be released meanwhile
+    yield syncing(os.dup(handle.fd) if handle.is_upper else objects.locate(union, node).open(os.O_RDONLY), datasync)
 
 
 def kill_priv(union: Union, handle: Handle) -> None:

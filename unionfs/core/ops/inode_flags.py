@@ -6,8 +6,9 @@ Their arguments are passed to the layer's filesystem as they are, which alone kn
 import errno
 import fcntl
 import os
+import struct
 
-from unionfs.core import checks, copyup, objects
+from unionfs.core import checks, copyup, immutable, objects
 from unionfs.core.inodes import Dir, File, Node
 from unionfs.core.union import Union
 from unionfs.core.work import Steps
@@ -17,6 +18,8 @@ _FS_IOC_GETFLAGS = 0x80086601
 _FS_IOC_SETFLAGS = 0x40086602
 _FS_IOC_FSGETXATTR = 0x801C581F
 _FS_IOC_FSSETXATTR = 0x401C5820
+_XFLAGS = {immutable.APPEND: 0x10, immutable.IMMUTABLE: 0x08}
+"""What FS_IOC_FSGETXATTR calls them: FS_XFLAG_*."""
 
 GETTERS = {_FS_IOC_GETFLAGS: 4, _FS_IOC_FSGETXATTR: 28}
 """The commands that `get` knows, and how many bytes each gives."""
@@ -26,7 +29,8 @@ SETTERS = {_FS_IOC_SETFLAGS: 4, _FS_IOC_FSSETXATTR: 28}
 
 def get(union: Union, node: Node, command: int) -> bytes:
     """What `command` gives. Raises OSError: ENOTTY (no file or directory, or the layer has no flags)."""
-    return _ioctl(union, node, command, bytes(GETTERS[command]))
+    answer = _ioctl(union, node, command, bytes(GETTERS[command]))
+    return _with(answer, immutable.flags(union, node), command)
 
 
 def set(union: Union, node: Node, command: int, argument: bytes) -> Steps[None]:
@@ -43,6 +47,17 @@ def set(union: Union, node: Node, command: int, argument: bytes) -> Steps[None]:
         finally:
             node.opens -= 1
     _ioctl(union, node, command, argument)
+    immutable.drop(union, node)
+
+
+def _with(answer: bytes, flags: int, command: int) -> bytes:
+    """What `command` gave, and `flags`, which only a mark says of a copy."""
+    words = {_FS_IOC_FSGETXATTR: _XFLAGS}.get(command, {})
+    (given,) = struct.unpack_from("=I", answer)
+    for flag in (immutable.APPEND, immutable.IMMUTABLE):
+        if flags & flag:
+            given |= words.get(flag, flag)
+    return struct.pack("=I", given) + answer[4:]
 
 
 def _ioctl(union: Union, node: Node, command: int, argument: bytes) -> bytes:

@@ -6,18 +6,20 @@ What a lower layer has is hidden by a whiteout; what only the upper has just goe
 import errno
 import os
 
-from unionfs.core import checks, copyup, holding, tree, whiteouts
+from unionfs.core import checks, copyup, holding, immutable, tree, whiteouts
 from unionfs.core.inodes import Dir, File, Node
 from unionfs.core.union import Union
 
 
 def unlink(union: Union, parent: Node, name: bytes) -> None:
-    """Remove a name of a file. Raises OSError: EISDIR, ENOENT, EROFS, and those of the upper (ENOSPC, …)."""
+    """Remove a name of a file. Raises OSError: EISDIR, ENOENT, EPERM, EROFS, and those of the upper (ENOSPC, …)."""
     checks.writable(union)
     directory = checks.directory(parent)
     node = tree.child(union, directory, name)
     if not isinstance(node, File):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
+    immutable.check(union, directory)
+    immutable.check(union, node)
     part = copyup.upper_dir(union, directory)
     if node.index_name is not None:
         copyup.upper_name(union, directory, name, node)  # so that links in the upper and in the union go together
@@ -47,6 +49,8 @@ def rmdir(union: Union, parent: Node, name: bytes) -> None:
     node = tree.child(union, directory, name)
     if not isinstance(node, Dir):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), name)
+    immutable.check(union, directory)
+    immutable.check(union, node)
     if len(tree.listing(union, node)):
         raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), name)
     copyup.upper_dir(union, directory)

@@ -9,7 +9,7 @@ import errno
 import os
 from functools import partial
 
-from unionfs.core import checks, copyup, holding, redirect, tree, whiteouts
+from unionfs.core import checks, copyup, holding, immutable, redirect, tree, whiteouts
 from unionfs.core.detach import detach, forget_lower
 from unionfs.core.inodes import Dir, File, Node, RealId, real_id
 from unionfs.core.union import Union
@@ -78,6 +78,11 @@ def _check(
                 raise _error(errno.ENOTEMPTY, newname)
         elif isinstance(node, Dir):
             raise _error(errno.ENOTDIR, newname)
+    for changed in (source, node):
+        immutable.check(union, changed)
+    immutable.check(union, target, appends=other is None)
+    if other is not None:
+        immutable.check(union, other)
     if isinstance(node, Dir):
         _check_redirect(union, node)
     if flags & RENAME_EXCHANGE and isinstance(other, Dir):

@@ -3,7 +3,7 @@
 import os
 import stat
 
-from unionfs.core import checks, copyup, holding, objects
+from unionfs.core import checks, copyup, holding, immutable, objects
 from unionfs.core.inodes import File, Handle, Node, real_id
 from unionfs.core.model import Caller, StatLike
 from unionfs.core.union import Union
@@ -21,6 +21,7 @@ def tmpfile(union: Union, parent: Node, mode: int, flags: int, caller: Caller) -
     checks.writable(union)
     if directory.dead:
         raise checks.no_such_name(directory.name)
+    immutable.check(union, directory, appends=True)
     place = At(union.fds.fd(copyup.upper_dir(union, directory)), b".")
     how = flags & _PASSED_ON | os.O_TMPFILE  # O_NOFOLLOW, which At adds, means nothing here
     fd = union.creator.run_as(caller, lambda: place.open(how, stat.S_IMODE(mode)))
@@ -35,6 +36,7 @@ def tmpfile(union: Union, parent: Node, mode: int, flags: int, caller: Caller) -
     ino = union.inodes.number(real)
     node = File(union.inodes.unique() if union.inodes.get(ino) is not None else ino, real, stat.S_IFREG)
     node.fd = held
+    node.protection = 0
     union.inodes.add(node)
     handle = Handle(fd, node, flags, is_upper=True, privileged=caller.uid == 0)
     return holding.add_handle(union, handle), (node, st if union.ids is None else objects.shown(union, node, st))
