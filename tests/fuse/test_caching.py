@@ -194,6 +194,21 @@ def test_the_times_of_a_file_written_through_a_mapping_move(make_union: MakeUnio
     mapped.close()
 
 
+def test_attributes_of_a_file_that_nobody_has_mapped_any_more_are_kept(make_union: MakeUnion) -> None:
+    union = make_union(fill, "debug")
+    path = union.top / "file"
+    for _ in range(10):  # who closes it may be slower than the request that says so
+        with open(path, "r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
+            mapped[0:1] = b"x"
+        with union.requests():
+            path.stat()
+        with union.requests() as counted:
+            path.stat()
+        if counted == NOTHING:
+            return
+    raise AssertionError(f"asked each time: {counted}")
+
+
 def test_the_space_of_a_file_made_and_filled_through_a_mapping_is_seen(make_union: MakeUnion) -> None:
     union = make_union()
     with open(union.top / "file", "x+b") as file:

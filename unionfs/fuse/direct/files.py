@@ -83,9 +83,10 @@ def _opened(mount: Mount, fh: int, nodeid: int) -> bytes:
 
 def release(mount: Mount, request: Request) -> Answer:
     (fh,) = request.fields(protocol.RELEASE_IN)
-    if mount.handle(fh).node is not mount.node(request.nodeid):
+    handle = mount.handle(fh)
+    if handle.node is not mount.node(request.nodeid):
         raise malformed()
-    mount.passthrough.release(request.nodeid)
+    mount.passthrough.release(request.nodeid, handle)
     files.release(mount.union, fh)
     return EMPTY
 

@@ -10,7 +10,8 @@ here, or all are passed through to one backing file; an open that breaks this fa
 - The kernel opens the path of a backing file anew for each opener, with the opener's flags and our credentials:
   a file of a lower is registered only if its mount is read-only, as the clones are through which we see layers.
 - What is written through a mapping of a backing file moves its times, and may take space, without our hearing of it,
-  after it was closed, too: the kernel keeps no attributes of a file that was ever open so that it could be mapped so.
+  after it was closed, too: the kernel keeps no attributes of a file that is open so that it can be mapped so, nor
+  afterwards, unless it is seen at the last close that nobody has it mapped.
 - A backing id belongs to the file it was made for. It ends with the last who has that open, and is never given out
   once the node's data is elsewhere.
 """
@@ -84,8 +85,8 @@ class Passthrough:
         stale = fresh and self._enabled and handle.is_upper
         return Opened(Fopen.NOFLUSH if stale else Fopen.NOFLUSH | Fopen.KEEP_CACHE)
 
-    def release(self, nodeid: int) -> None:
-        """A handle that was opened under `nodeid` is closed."""
+    def release(self, nodeid: int, handle: Handle) -> None:
+        """`handle`, which was opened under `nodeid`, is about to be closed."""
         use = self._uses.get(nodeid)
         if use is None:
             return
@@ -94,6 +95,8 @@ class Passthrough:
             del self._uses[nodeid]
             if use.backing_id:
                 unregister(self._device, use.backing_id)
+            if handle.node.changes_unheard and _is_alone(handle.fd):
+                handle.node.changes_unheard = False
 
     def _register(self, handle: Handle) -> int:
         """A backing id for the file of `handle`, or 0 if it is to be cached."""
@@ -139,3 +142,13 @@ def unregister(device: int, backing_id: int) -> None:
 
 def _is_on_read_only_mount(fd: int) -> bool:
     return bool(os.fstatvfs(fd).f_flag & os.ST_RDONLY)
+
+
+def _is_alone(fd: int) -> bool:
+    """Whether the file `fd` is open nowhere else, and not mapped: who has a lease to write it is alone."""
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError:
+        return False
+    return True

@@ -138,6 +138,7 @@ class Server:
         """End on SIGTERM and its kind, by unmounting; tell on SIGUSR1 which requests came."""
         handlers: dict[signal.Signals, Callable[[int, FrameType | None], object]]
         handlers = dict.fromkeys(ENDING_SIGNALS, self._end)
+        handlers[signal.SIGIO] = lambda *_: None  # somebody else opens a file on which we have a lease, for a moment
         handlers[signal.SIGUSR1] = lambda *_: log().warning("requests: %s", _shown(requests))
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
