@@ -96,6 +96,12 @@ def settings(terminal: int) -> Settings | None:
         return None
 
 
+def lend() -> tuple[int, Settings] | None:
+    """This process's terminal and its settings, for another that restores them should this one be killed."""
+    saved = settings(0)
+    return None if saved is None else (os.dup(0), saved)
+
+
 def make_raw(terminal: int) -> None:
     """Have `terminal` pass on every key as it is: it is another terminal that gives them their meaning."""
     import tty

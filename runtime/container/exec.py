@@ -62,13 +62,18 @@ class _Job(NamedTuple):
     size: tuple[int, int]
     maps: Maps | None
     """Of the container's user namespace, if that isn't the machine's."""
+    lent: tuple[int, console.Settings] | None
+    """The caller's own terminal, as console.lend() has it."""
 
 
 def run(container: Container, asked: Asked, wish: Wish) -> int:
     """Run a command as `asked`: its exit status, or 0 if it is left to itself. Raises Refusal."""
     doors = namespaces.open_doors(container, is_root=os.geteuid() == 0)
     config = container.config()
-    ours, guard = begin(container, config, asked, doors, userns.maps() if userns.needed() else config.maps)
+    lent = console.lend() if asked.tty and wish.stdin else None
+    ours, guard = begin(container, config, asked, doors, userns.maps() if userns.needed() else config.maps, lent)
+    if lent is not None:
+        os.close(lent[0])
     for fd in doors.descriptors():
         os.close(fd)
     ended = Session(ours, wish).run()
@@ -79,11 +84,16 @@ def run(container: Container, asked: Asked, wish: Wish) -> int:
 
 
 def begin(
-    container: Container, config: Config, asked: Asked, doors: namespaces.Doors, maps: Maps | None
+    container: Container,
+    config: Config,
+    asked: Asked,
+    doors: namespaces.Doors,
+    maps: Maps | None,
+    lent: tuple[int, console.Settings] | None = None,
 ) -> tuple[int, int]:
     """Start a command: a connection to its guard, as in control.py, and that one's pid. Raises Refusal.
 
-    `maps`: of the container's user namespace, if that isn't the machine's.
+    `maps` and `lent` as in _Job.
     """
     from runtime.container import cgroups
 
@@ -95,6 +105,7 @@ def begin(
         cgroups.find(container.id, config.limits),
         console.own_size(),
         maps,
+        lent,
     )
     ours, theirs = control.pair()
     guard = os.fork()
@@ -109,7 +120,7 @@ def _guard(job: _Job, connection: int) -> NoReturn:
         signals.block_all()
         os.setsid()
         os.chdir("/")
-        close_all_but({*job.doors.descriptors(), connection})
+        close_all_but({*job.doors.descriptors(), connection, *(job.lent or ())[:1]})
         point_at_null(0, 1, 2)
         process.set_title(f"pyunion: exec in {job.config.name}")
         process.make_undumpable()
@@ -212,6 +223,8 @@ class _Guard:
             self._signal(data[0])
         elif not message and client.owner:
             self._signal(signal.SIGKILL)
+            if self._job.lent is not None:
+                console.restore(*self._job.lent)
 
     def _signal(self, number: int) -> None:
         if self._pidfd >= 0:

@@ -44,6 +44,8 @@ def execute(path: str, arguments: list[str], environment: dict[str, str]) -> NoR
 def _place(path: bytes) -> tuple[int, bytes]:
     """The directory, and the name in it, to which `path` leads, its last link followed."""
     directory, name = _split(path, RESOLVE_NO_MAGICLINKS)
+    if not name:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))  # a directory
     try:
         os.readlink(name, dir_fd=directory)
     except OSError:

@@ -98,8 +98,7 @@ def _own_terminal() -> tuple[int, list[object]] | None:
         return None
     from runtime.container import console
 
-    settings = console.settings(0)
-    return None if settings is None else (os.dup(0), settings)
+    return console.lend()
 
 
 def _tell(connection: int, config: Config, wish: Wish) -> None:

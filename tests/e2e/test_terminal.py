@@ -210,3 +210,13 @@ def test_exec_has_a_terminal_of_its_own(pyunion: Pyunion) -> None:
     screen.type("5\n")
     assert screen.process.wait(30) == 5
     screen.close()
+
+
+def test_our_terminal_gets_its_settings_back_from_exec_even_if_that_is_killed(pyunion: Pyunion) -> None:
+    pyunion("run", "-d", "--name=one", "--network=none", "--rootfs", pyunion.rootfs, "sleep", "1000")
+    screen = Screen(pyunion, "one", "sh", "-c", "echo ready; exec cat", verb=("exec", "-it"))
+    screen.expect("ready")
+    wait_for("a raw terminal", lambda: termios.tcgetattr(screen.slave) != screen.before)
+    screen.process.send_signal(signal.SIGKILL)
+    wait_for("settings restored", lambda: termios.tcgetattr(screen.slave) == screen.before)
+    screen.close()
