@@ -46,19 +46,21 @@ def make_layout(
     layer_type: str = f"{LAYER}+gzip",
     config: dict[str, Any] | None = None,
     name: str = "example.org/test:1",
+    algorithm: str = "sha256",
     change_manifest: Callable[[dict[str, Any]], None] = lambda manifest: None,
     **fields: Any,
 ) -> Path:
     """An OCI layout with one image; `fields` are further ones of its configuration."""
     layers = list(layers)
-    (folder / "blobs/sha256").mkdir(parents=True)
+    blobs = folder / "blobs" / algorithm
+    blobs.mkdir(parents=True)
 
     def put(data: bytes, media_type: str) -> dict[str, Any]:
-        digest = hashlib.sha256(data).hexdigest()
-        (folder / "blobs/sha256" / digest).write_bytes(data)
-        return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(data)}
+        digest = hashlib.new(algorithm, data).hexdigest()
+        (blobs / digest).write_bytes(data)
+        return {"mediaType": media_type, "digest": f"{algorithm}:{digest}", "size": len(data)}
 
-    diff_ids = [f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in layers]
+    diff_ids = [f"{algorithm}:{hashlib.new(algorithm, layer).hexdigest()}" for layer in layers]
     image = {
         "architecture": "amd64",
         "os": "linux",

@@ -65,8 +65,11 @@ def test_skopeo_and_umoci_read_it_as_it_lies(tmp_path: Path) -> None:
     subprocess.run(copy, check=True, capture_output=True)
 
 
-def test_names_tags_digests_and_ids(tmp_path: Path) -> None:
-    store, image = load_layers(tmp_path, *layers())
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+def test_names_tags_digests_and_ids(algorithm: str, tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    (image,) = load(store, str(make_layout(tmp_path / "layout", layers(), algorithm=algorithm)))
+    assert store.layers_of(image)
     digest, identity = image.descriptor.digest, image.id
     digits = identity.hex
     for text in ("example.org/test:1", f"example.org/test@{digest}", str(identity), digits[:12], digits[:3]):

@@ -224,7 +224,7 @@ class ImageStore:
         return None
 
     def _by_id(self, images: list[Image], text: str) -> Image | None:
-        digits = text.removeprefix("sha256:")
+        digits = text.removeprefix("sha256:").removeprefix("sha512:")
         if len(digits) < _FEWEST_ID_DIGITS:
             return None
         found = {}
