@@ -108,6 +108,7 @@ def import_tree(options: Parsed, places: Places) -> int:
     """`pyunion import`. Raises Refusal."""
     from runtime.build.settings import changing
     from runtime.cli.flags.platform import read as read_platform
+    from runtime.image.archive.files import open_input
     from runtime.image.errors import concerning
     from runtime.image.make import Step, make_image, make_layer, take_layer
     from runtime.image.tar.pack import pack_tree
@@ -121,7 +122,7 @@ def import_tree(options: Parsed, places: Places) -> int:
         if path != "-" and os.path.isdir(path):
             layer = make_layer(store, lambda write: pack_tree([path], write))
         else:
-            with open(0 if path == "-" else path, "rb", buffering=0, closefd=path != "-") as file:
+            with open_input(path) as file:
                 layer = take_layer(store, file)
         step = Step(comment=options.one("message") or f"Imported from {path}")
         image = make_image(store, None, layer, step, change=change, reference=reference, platform=platform)

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -58,6 +59,17 @@ def test_what_is_no_image_is_not_loaded(pyunion: Command, tmp_path: Path, conten
     assert error.startswith(f"pyunion load: {file}: ")
     assert complaint in error
     assert one_line(pyunion("load", stdin=content, status=1)).startswith("pyunion load: standard input: ")
+
+
+@pytest.mark.parametrize("words", [("load",), ("import", "-")])
+def test_archives_are_not_typed(words: tuple[str, ...], tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "tools.main", f"--root={tmp_path}/root", f"--runroot={tmp_path}/run", *words]
+    done = subprocess.run(command, stdin=theirs, capture_output=True, text=True, timeout=60, check=False)
+    os.close(ours)
+    os.close(theirs)
+    assert done.returncode == 1
+    assert "standard input is a terminal" in one_line(done.stderr)
 
 
 def test_a_digest_is_nothing_to_be_chosen(pyunion: Command, tmp_path: Path) -> None:

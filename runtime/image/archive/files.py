@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import BinaryIO, Protocol
 
 from runtime.image.digest import Source
-from runtime.image.errors import Corrupt, Missing
+from runtime.image.errors import Corrupt, ImageError, Missing
 from runtime.image.media import MOST_DOCUMENT_BYTES
 from runtime.image.tar.limits import DEFAULT_LIMITS
 from runtime.image.tar.members import FILE, LINK, SYMLINK
@@ -147,12 +147,15 @@ def open_files(path: str, scratch: str) -> Iterator[Files]:
         finally:
             os.close(root)
         return
-    with _open_input(path) as file, _seekable(file, scratch) as seekable:
+    with open_input(path) as file, _seekable(file, scratch) as seekable:
         yield TarFiles(seekable.fileno())
 
 
-def _open_input(path: str) -> BinaryIO:
+def open_input(path: str) -> BinaryIO:
+    """A file, or for "-" standard input. Raises ImageError: nobody types archives."""
     if path == "-":
+        if os.isatty(0):
+            raise ImageError("standard input is a terminal: name a file, or redirect it")
         return open(0, "rb", buffering=0, closefd=False)
     return open(path, "rb", buffering=0)
 
