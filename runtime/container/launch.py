@@ -89,6 +89,8 @@ def run(store: Store, container: Container, config: Config, lock: int, wish: Wis
     """Start a container that is made already, as Launch.run() does. Raises Refusal."""
     from runtime.container import namespaces
 
+    if container.state().get("restarts"):
+        container.note_state(restarts=0)
     with Launch(store, container, lock, namespaces.others(config)) as launch:
         return launch.run(config, wish)
 

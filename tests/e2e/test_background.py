@@ -225,6 +225,16 @@ def test_restart_policies_that_come_to_an_end(pyunion: Pyunion, policy: str, cod
     assert pyunion("logs", "one").stdout == "run\n" * runs
 
 
+def test_restarts_are_counted_from_the_last_start(pyunion: Pyunion) -> None:
+    detach(pyunion, "--restart=on-failure:1", script="echo run; exit 3")
+    for runs in (2, 4):
+        wait_for("its last end", lambda: status(pyunion) == "exited 3")
+        assert pyunion("logs", "one").stdout == "run\n" * runs
+        assert pyunion("inspect", "-f", "{{.RestartCount}}", "one").stdout == "1\n"
+        pyunion("start", "one")
+    pyunion("rm", "-f", "one")
+
+
 def test_restart_always_ends_with_stop(pyunion: Pyunion) -> None:
     detach(pyunion, "--restart", "always", script="echo run")
     wait_for("three runs", lambda: pyunion("logs", "one").stdout.count("run") >= 3)
