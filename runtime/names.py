@@ -1,5 +1,7 @@
-"""What containers, volumes and networks may be called: as with Docker."""
+"""What containers, volumes and networks may be called, and how much of their ids is shown: as with Docker."""
 
+SHORT_ID = 12
+"""Digits of an id, of 64, that do for people."""
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 RULE = "letters, digits and, after the first, any of '_.-' make one"
 """To end a complaint with."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from runtime.cli.image_filters import created_s, read_image_filters
 from runtime.cli.options import Option, Parsed, verb
-from runtime.cli.tables import FORMAT, QUIET, ago, print_rows
+from runtime.cli.tables import FORMAT, QUIET, ago, print_rows, shortened
 from runtime.image.errors import Corrupt, ImageError
 from runtime.image.reference import Reference, parse_name, parse_reference
 from runtime.image.store import Image, ImageStore
@@ -136,13 +136,11 @@ def _steps(image: Image, *, full: bool, human: bool) -> list[dict[str, Any]]:
     for step in image.config().history or [{} for _ in sizes]:
         size = sizes.pop(0) if sizes and not step.get("empty_layer") else 0
         command = " ".join(str(step.get("created_by", "")).split())
-        if not full and len(command) > _COMMAND_WIDTH:
-            command = command[: _COMMAND_WIDTH - 1] + "…"
         rows.append({
             "ID": "<missing>",
             "CreatedSince": ago(step.get("created")),
             "CreatedAt": _date(step.get("created")),
-            "CreatedBy": command,
+            "CreatedBy": command if full else shortened(command, _COMMAND_WIDTH),
             "Size": size_text(size) if human else str(size),
             "Comment": str(step.get("comment", "")),
         })  # fmt: skip

@@ -9,11 +9,12 @@ from typing import Any
 from runtime.cli.filters import has_label, matches, read_filters
 from runtime.cli.flags.process import number
 from runtime.cli.options import Option, Parsed, verb
-from runtime.cli.tables import FORMAT, QUIET, print_rows, span_text
+from runtime.cli.tables import FORMAT, QUIET, print_rows, shortened, span_text
 from runtime.container.config import Config
 from runtime.container.describe import status_of
-from runtime.container.record import SHORT_ID, Container
+from runtime.container.record import Container
 from runtime.container.store import Store
+from runtime.names import SHORT_ID
 from runtime.places import Places
 from runtime.sizes import size_text
 
@@ -77,13 +78,11 @@ def _row(
     container: Container, config: Config, state: dict[str, Any], status: str, *, full: bool, sized: bool
 ) -> dict[str, str]:
     command = " ".join(config.args)
-    if not full and len(command) > _COMMAND_WIDTH:
-        command = command[: _COMMAND_WIDTH - 1] + "…"
     mounts = [volume.name or volume.source for volume in config.volumes]
     return {
         "ID": container.id if full else container.id[:SHORT_ID],
         "Image": config.image,
-        "Command": f'"{command}"',
+        "Command": f'"{command if full else shortened(command, _COMMAND_WIDTH)}"',
         "RunningFor": f"{span_text(config.created_s)} ago",
         "CreatedAt": _moment(config.created_s),
         "Status": _status(state, status),

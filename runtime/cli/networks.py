@@ -15,8 +15,9 @@ from runtime.container.config import Config
 from runtime.container.record import Container
 from runtime.container.store import Store
 from runtime.errors import Refusal, UsageError
+from runtime.names import SHORT_ID
 from runtime.network import attach, creation, describe, leases, members
-from runtime.network.networks import BUILT_IN, DEFAULT, SHORT_ID, Network, Networks
+from runtime.network.networks import BUILT_IN, DEFAULT, Network, Networks
 from runtime.network.pools import parse_address
 from runtime.network.wanted import Attachment, read
 from runtime.places import Places

@@ -13,10 +13,11 @@ from runtime.container import launch, mask, trace
 from runtime.container.caller import Wish
 from runtime.container.config import Config, Maps, Volume
 from runtime.container.events import emit
-from runtime.container.record import RUNNING, SHORT_ID, Container
+from runtime.container.record import RUNNING, Container
 from runtime.container.store import Store
 from runtime.container.volumes import parse_layers
 from runtime.errors import Refusal, UsageError, one_line
+from runtime.names import SHORT_ID
 from runtime.network import programs
 from runtime.places import Places
 from runtime.rights import refuse_root_of_a_namespace

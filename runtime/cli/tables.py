@@ -85,6 +85,11 @@ def print_table(rows: Sequence[tuple[str, ...]]) -> None:
         print("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
+def shortened(text: str, width: int) -> str:
+    """`text` in `width` characters, the last of which tells that more would follow."""
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
 def span_text(moment_s: float) -> str:
     """How much time has gone by since a moment of this machine's clock."""
     seconds = max(0, int(time.time() - moment_s))

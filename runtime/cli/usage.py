@@ -14,9 +14,10 @@ from runtime.cli.tables import FORMAT, print_rows
 from runtime.container import cgroups, restart
 from runtime.container.config import Config
 from runtime.container.limits import Limits, from_json, to_json
-from runtime.container.record import SHORT_ID, Container, open_process
+from runtime.container.record import Container, open_process
 from runtime.container.store import Store
 from runtime.errors import Refusal
+from runtime.names import SHORT_ID
 from runtime.places import Places
 from runtime.sizes import size_text
 

@@ -25,11 +25,11 @@ from typing import Any
 from runtime.container.config import Config, from_json, to_json
 from runtime.errors import FULL, SIGNALLED, Refusal
 from runtime.errors import named as naming
+from runtime.names import SHORT_ID
 from runtime.places import Places, names_in
 from runtime.trees import remove_tree
 from unionfs.linux.process import start_ticks
 
-SHORT_ID = 12
 RUNNING = ("running", "restarting")
 KILLED = SIGNALLED + signal.SIGKILL
 

@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from runtime.container.config import Config
-from runtime.container.record import RUNNING, SHORT_ID, Container, bury, named
+from runtime.container.record import RUNNING, Container, bury, named
 from runtime.drafts import beside
 from runtime.errors import Refusal
+from runtime.names import SHORT_ID
 from runtime.places import Places, identities
 from runtime.rights import refuse_root_of_a_namespace
 from runtime.trees import remove_tree

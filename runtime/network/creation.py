@@ -6,11 +6,8 @@ from itertools import zip_longest
 from runtime.errors import Refusal
 from runtime.network import leases, networks, pools
 from runtime.network.links import Subnet
-from runtime.network.networks import Network, Networks, Pool
+from runtime.network.networks import INTERFACE, MASQUERADE, MTU, Network, Networks, Pool
 
-_MTU = "com.docker.network.driver.mtu"
-_INTERFACE = "com.docker.network.bridge.name"
-_MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
 _LEAST_MTU, _MOST_MTU = 68, 65535
 _LONGEST_INTERFACE = 15
 _INTERFACE_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.-]{{0,{_LONGEST_INTERFACE - 1}}}")
@@ -31,7 +28,7 @@ def create(
         leases.default_network(store)
         in_use = leases.subnets_in_use(store)
         chosen = _pools(addresses, ipv6, in_use)
-        interface = kept.pop(_INTERFACE, "")
+        interface = kept.pop(INTERFACE, "")
         network = networks.make(name, chosen, internal=internal, labels=labels, options=kept, interface=interface)
         if interface and any(other.interface == interface for other in store.all()):
             raise Refusal(f"bridge {interface} is another network's already", status=1)
@@ -59,17 +56,17 @@ def _pools(
 
 
 def _options(given: dict[str, str]) -> dict[str, str]:
-    kept = {_MTU if key == "mtu" else key: value for key, value in given.items()}
+    kept = {MTU if key == "mtu" else key: value for key, value in given.items()}
     for key, value in kept.items():
-        if key == _MTU:
+        if key == MTU:
             if not value.isdigit() or not _LEAST_MTU <= int(value) <= _MOST_MTU:
                 raise Refusal(f"invalid --opt {key}={value}: it goes from {_LEAST_MTU} to {_MOST_MTU}", status=1)
-        elif key == _MASQUERADE:
+        elif key == MASQUERADE:
             if value not in ("true", "false"):
                 raise Refusal(f"invalid --opt {key}={value}: it is either true or false", status=1)
-        elif key == _INTERFACE:
+        elif key == INTERFACE:
             if not _INTERFACE_NAME.fullmatch(value):
                 raise Refusal(f"invalid --opt {key}={value}: an interface has up to {_LONGEST_INTERFACE} letters", 1)
         else:
-            raise Refusal(f"unknown --opt {key}: there are {_MTU}, {_MASQUERADE} and {_INTERFACE}", status=1)
+            raise Refusal(f"unknown --opt {key}: there are {MTU}, {MASQUERADE} and {INTERFACE}", status=1)
     return kept

@@ -7,10 +7,8 @@ from typing import Any
 
 from runtime.network import members, ports
 from runtime.network.members import Endpoint, Member
-from runtime.network.networks import Network
+from runtime.network.networks import INTERFACE, Network
 from runtime.places import Places
-
-_INTERFACE = "com.docker.network.bridge.name"
 
 
 def describe_network(network: Network, everyone: dict[str, Member]) -> dict[str, Any]:
@@ -29,7 +27,7 @@ def describe_network(network: Network, everyone: dict[str, Member]) -> dict[str,
         "Attachable": False,
         "Ingress": False,
         "Containers": {identity: _container(end) for identity, end in ends.items()},
-        "Options": {**network.options, _INTERFACE: network.interface},
+        "Options": {**network.options, INTERFACE: network.interface},
         "Labels": network.labels,
     }
 

@@ -21,10 +21,11 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 
 from runtime.errors import Refusal
+from runtime.names import SHORT_ID
 from runtime.network import programs
 from runtime.network.members import Member
 from runtime.network.netlink import Netlink
-from runtime.network.networks import SHORT_ID, Network
+from runtime.network.networks import Network
 from runtime.places import Places
 
 # include/uapi/linux/netlink.h, netfilter.h, netfilter/nfnetlink.h, nf_tables.h

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
+from runtime.names import SHORT_ID
 from runtime.network.ports import Reserved
 from runtime.places import Places
 from unionfs.linux import process
@@ -71,7 +72,7 @@ def _be_helper(
     if os.getppid() != parent:
         os._exit(1)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
-    process.set_title(f"pyunion: ports and names of {identity[:12]}")
+    process.set_title(f"pyunion: ports and names of {identity[:SHORT_ID]}")
     kept = [one.socket.fileno() for one in reserved] + [one.fileno() for one in names or ()]
     close_all_but({0, 1, 2, *kept})
     from runtime.network import forward

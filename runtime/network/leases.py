@@ -3,10 +3,11 @@
 from ipaddress import ip_interface, ip_network
 
 from runtime.errors import Refusal
+from runtime.names import SHORT_ID
 from runtime.network import links, members, networks, pools
 from runtime.network.members import Endpoint, Member
 from runtime.network.netlink import Netlink
-from runtime.network.networks import DEFAULT, SHORT_ID, Network, Networks
+from runtime.network.networks import DEFAULT, Network, Networks
 from runtime.network.wanted import Attachment
 
 

@@ -17,13 +17,15 @@ from ipaddress import ip_network
 from typing import Any, NamedTuple
 
 from runtime.errors import Refusal, named
-from runtime.names import RULE, is_name
+from runtime.names import RULE, SHORT_ID, is_name
 from runtime.network.links import Subnet
 from runtime.places import Places
 
 DEFAULT = "bridge"
 BUILT_IN = ("bridge", "host", "none")
-SHORT_ID = 12
+MTU = "com.docker.network.driver.mtu"
+INTERFACE = "com.docker.network.bridge.name"
+MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
 
 
 class Pool(NamedTuple):
@@ -53,12 +55,12 @@ class Network(NamedTuple):
     @property
     def mtu(self) -> int:
         """The largest packet, or 0 for the kernel's default."""
-        return int(self.options.get("com.docker.network.driver.mtu", "0"))
+        return int(self.options.get(MTU, "0"))
 
     @property
     def masquerades(self) -> bool:
         """Whether packets that leave for elsewhere carry this machine's address."""
-        return self.options.get("com.docker.network.bridge.enable_ip_masquerade", "true") == "true"
+        return self.options.get(MASQUERADE, "true") == "true"
 
     def subnets(self) -> list[Subnet]:
         """Of all its pools."""

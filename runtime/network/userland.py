@@ -16,10 +16,11 @@ import signal
 from contextlib import suppress
 
 from runtime.errors import Refusal
+from runtime.names import SHORT_ID
 from runtime.network import helper, members, ports, programs
 from runtime.network.files import Files, Resolution, make_hosts, make_resolv_conf, resolution
 from runtime.network.members import Endpoint, Member
-from runtime.network.networks import SHORT_ID, Networks
+from runtime.network.networks import Networks
 from runtime.network.wanted import Wanted
 from runtime.places import Places
 from unionfs.linux import process
