@@ -169,3 +169,11 @@ def test_mount_8_starts_the_driver(stage: Stage, mount_helper: Path) -> None:
     assert (result.returncode, result.stderr) == (0, "")
     assert " - fuse.pyunionfs a\\040name " in result.stdout
     assert stat.S_ISCHR((stage.top / "upper/from-a").stat().st_mode), "a whiteout"
+
+
+
+def test_mount_8_is_told_where_a_driver_is(stage: Stage, mount_helper: Path) -> None:
+    program = f"{mount_helper}/pyunionfs#a name"
+    subprocess.run(["mount", "-t", "fuse", program, stage.point, "-o", stage.options], check=True, timeout=30)
+    assert [line.split()[-3] for line in mount_point_lines(stage.point)] == ["fuse.pyunionfs"]
+    stage.umount()
