@@ -1,7 +1,6 @@
 """While one request waits for something slow, the others are served."""
 
 import ctypes
-import errno
 import os
 import signal
 import subprocess
@@ -228,16 +227,30 @@ def interruptible(binding: str) -> None:
 
 
 @pytest.mark.usefixtures("interruptible")
-@pytest.mark.parametrize("number", [signal.SIGALRM, signal.SIGKILL])
-def test_a_signal_ends_a_copy_up_and_nothing_is_left_of_it(gated: Union, gate: Gate, number: int) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_that_ends_who_waits_ends_a_copy_up_and_nothing_is_left_of_it(
+    gated: Union, gate: Gate, number: int
+) -> None:
     pid = opener(gated.top / "big")
     gate.wait_for_reader()
     os.kill(pid, number)
-    assert ended(pid) == (errno.EINTR if number == signal.SIGALRM else -signal.SIGKILL)
+    assert ended(pid) == -number
     gate.open()
     wait_for("an empty work directory", lambda: not leftovers(gated))
     assert not (gated.upper / "big").exists()
     write_start(gated.top / "big")
+    assert (gated.upper / "big").stat().st_size == gate.size_bytes
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_a_signal_that_who_waits_handles_ends_nothing(gated: Union, gate: Gate) -> None:
+    """Programs don't expect EINTR of files, and one with a timer would begin again for ever."""
+    pid = opener(gated.top / "big")
+    gate.wait_for_reader()
+    os.kill(pid, signal.SIGALRM)
+    wait_for("the driver to hear of it", lambda: "interrupt" in statistics.ask(os.fsencode(gated.top)))
+    gate.open()
+    assert ended(pid) == 0
     assert (gated.upper / "big").stat().st_size == gate.size_bytes
 
 
@@ -247,8 +260,8 @@ def test_a_signal_to_one_of_two_leaves_the_copy_to_the_other(gated: Union, gate:
     gate.wait_for_reader()
     with ThreadPoolExecutor() as pool:
         second = open_meanwhile(pool, gated)
-        os.kill(first, signal.SIGALRM)
-        assert ended(first) == errno.EINTR
+        os.kill(first, signal.SIGTERM)
+        assert ended(first) == -signal.SIGTERM
         gate.open()
         second.result(PROMPT_S)
     assert (gated.upper / "big").stat().st_size == gate.size_bytes
@@ -260,8 +273,8 @@ def test_a_signal_to_one_of_two_leaves_the_copy_to_the_other(gated: Union, gate:
 def test_who_asks_again_after_a_signal_gets_a_whole_copy(gated: Union, gate: Gate) -> None:
     first = opener(gated.top / "big")
     gate.wait_for_reader()
-    os.kill(first, signal.SIGALRM)
-    assert ended(first) == errno.EINTR
+    os.kill(first, signal.SIGTERM)
+    assert ended(first) == -signal.SIGTERM
     with ThreadPoolExecutor() as pool:
         second = open_meanwhile(pool, gated)
         gate.open()

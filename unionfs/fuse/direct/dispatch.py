@@ -7,7 +7,7 @@ from typing import Protocol
 from unionfs.fuse.direct import attributes, directories, files, names, protocol
 from unionfs.fuse.direct.mount import EMPTY, Handler, Mount, Table
 from unionfs.fuse.direct.protocol import Opcode
-from unionfs.fuse.direct.request import Request
+from unionfs.fuse.direct.request import Request, is_dying
 from unionfs.fuse.direct.tasks import Answer, Tasks
 from unionfs.fuse.direct.workers import Workers
 from unionfs.fuse.errors import errno_of
@@ -35,7 +35,7 @@ class Dispatcher:
         self._mount = mount
         self._sender = sender
         self._workers = workers
-        self._tasks = Tasks(workers, self._answer)
+        self._tasks = Tasks(workers, self._answer, is_dying)
         self._changed = mount.union.changed
         self._moved = mount.union.moved
         self._requests = mount.requests
@@ -72,7 +72,7 @@ class Dispatcher:
             if self._preload.expected is not None:
                 self._preload.begin()  # while who asked is busy with the answer
         else:
-            self._tasks.start(request.unique, answer)
+            self._tasks.start(request.unique, answer, request.pid)
 
     def _answer(self, unique: int, answer: Answer | Exception) -> None:
         if self._changed or self._moved:

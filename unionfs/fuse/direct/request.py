@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import struct
 from typing import Any
 
@@ -71,14 +72,26 @@ def checked(name: bytes) -> bytes:
 
 def fsuid_of(pid: int) -> int:
     """The user id with which a process asks filesystems; UNKNOWN_ID of one that we don't see."""
+    words = _status(pid, b"Uid:")
+    return int(words[4]) if words else UNKNOWN_ID
+
+
+def is_dying(pid: int) -> bool:
+    """Whether a signal has come that ends the process, whatever it says to that; False of one that we don't see.
+
+    Kernel: fatal_signal_pending(); kernel/signal.c:complete_signal() makes SIGKILL of others that end it.
+    """
+    words = _status(pid, b"SigPnd:")
+    return bool(words) and bool(int(words[1], 16) & 1 << signal.SIGKILL - 1)
+
+
+def _status(pid: int, field: bytes) -> list[bytes]:
+    """The line of /proc/PID/status that begins with `field`, in words; none of a process that we don't see."""
     try:
         with open(f"/proc/{pid}/status", "rb") as lines:
-            for line in lines:
-                if line.startswith(b"Uid:"):
-                    return int(line.split()[4])
+            return next((line.split() for line in lines if line.startswith(field)), [])
     except OSError:
-        pass
-    return UNKNOWN_ID
+        return []
 
 
 def malformed() -> OSError:

@@ -2,7 +2,9 @@
 
 import errno
 import os
+import time
 from collections.abc import Callable
+from functools import partial
 
 from unionfs.core.work import Steps, Work
 from unionfs.fuse.direct.workers import Workers
@@ -13,13 +15,18 @@ Reply = Callable[[int, Answer | Exception], None]
 """Called with the number of a request (`unique`) and its answer."""
 
 
+_LOOK_AGAIN_S = 0.1
+
+
 class _Task:
     """A request in progress."""
 
-    __slots__ = ("interrupted", "steps", "unique", "work")
+    __slots__ = ("interrupted", "pid", "steps", "unique", "work")
 
-    def __init__(self, unique: int, steps: Steps[Answer]) -> None:
+    def __init__(self, unique: int, steps: Steps[Answer], pid: int) -> None:
         self.unique = unique
+        self.pid = pid
+        """Of who asks."""
         self.steps = steps
         self.work: Work | None = None
         """What it waits for."""
@@ -30,24 +37,30 @@ class _Task:
 class Tasks:
     """Runs each Work once, however many requests wait for it."""
 
-    def __init__(self, workers: Workers, reply: Reply) -> None:
+    def __init__(self, workers: Workers, reply: Reply, is_dying: Callable[[int], bool]) -> None:
+        """`is_dying`: whether a process of that number was told to end for good."""
         self._workers = workers
         self._reply = reply
+        self._is_dying = is_dying
         self._tasks: dict[int, _Task] = {}
         """Those that wait, by `unique`."""
         self._waiting: dict[Work, list[_Task]] = {}
 
-    def start(self, unique: int, steps: Steps[Answer]) -> None:
-        """Carry out `steps`; their value, or what they raise, is the answer to the request `unique`."""
-        self._go_on(_Task(unique, steps), None)
+    def start(self, unique: int, steps: Steps[Answer], pid: int = 0) -> None:
+        """Carry out `steps`; their value, or what they raise, is the answer to the request `unique` of `pid`."""
+        self._go_on(_Task(unique, steps, pid), None)
 
     def interrupt(self, unique: int) -> None:
-        """The process that waits for the request `unique` got a signal: answer EINTR if its step can be stopped.
+        """The process that waits for the request `unique` got a signal: if that ends it, and its step can be stopped,
+        answer EINTR. Any other signal can wait, as on any filesystem with files on a disk.
 
-        The step is, unless others wait for it too; what was begun is undone when it has stopped.
+        The step is stopped, unless others wait for it too; what was begun is undone when it has stopped.
         """
         task = self._tasks.get(unique)
         if task is None or task.work is None or not task.work.stoppable:
+            return
+        if not self._is_dying(task.pid):  # it may yet be, and the kernel tells of the first signal alone
+            self._workers.submit(partial(time.sleep, _LOOK_AGAIN_S), lambda _: self.interrupt(unique))
             return
         del self._tasks[unique]
         task.interrupted = True

@@ -18,7 +18,8 @@ class Place:
     def __init__(self) -> None:
         self.workers = Workers(limit=4)
         self.answers: dict[int, Answer | Exception] = {}
-        self.tasks = Tasks(self.workers, self.answer)
+        self.is_dying = True
+        self.tasks = Tasks(self.workers, self.answer, lambda pid: self.is_dying)
 
     def answer(self, unique: int, answer: Answer | Exception) -> None:
         assert unique not in self.answers, "answered twice"
@@ -100,6 +101,17 @@ def test_a_signal_stops_what_only_one_waits_for(place: Place) -> None:
     place.tasks.start(1, waits(step, seen, "one"))
     place.tasks.interrupt(1)
     assert isinstance(place.answers[1], InterruptedError)
+    place.settle()
+    assert seen == ["one InterruptedError"]
+
+
+def test_a_signal_that_does_not_end_who_waits_stops_nothing_until_one_does(place: Place) -> None:
+    step, seen = Step(), list[str]()
+    place.is_dying = False
+    place.tasks.start(1, waits(step, seen, "one"))
+    place.tasks.interrupt(1)
+    assert place.answers == {}
+    place.is_dying = True
     place.settle()
     assert seen == ["one InterruptedError"]
 
