@@ -4,8 +4,6 @@ What unpacks them is what unpacks layers of strangers, so that no member leaves 
 one that deletes something is refused.
 """
 
-import bz2
-import lzma
 import os
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -14,12 +12,9 @@ from runtime.build.errors import BuildError
 from runtime.image.errors import Corrupt
 from runtime.image.tar.limits import DEFAULT_LIMITS
 from runtime.image.tar.reader import TarReader
-from runtime.image.tar.streams import expand, sniff
+from runtime.image.tar.streams import expand, sniffed
 from runtime.image.tar.unpack import unpack
 from runtime.image.tar.unpacked import Unpacked
-
-_CHUNK_BYTES = 1 << 20
-_BZIP2, _XZ = b"BZh", b"\xfd7zXZ\0"
 
 
 def is_archive(file: BinaryIO) -> bool:
@@ -50,24 +45,4 @@ def unpack_into(file: BinaryIO, directory: str, name: str) -> Unpacked:
 
 
 def _pieces(file: BinaryIO) -> Iterator[bytes]:
-    beginning = file.read(len(_XZ))
-    file.seek(0)
-    if beginning.startswith((_BZIP2, _XZ)):
-        return _more(file, beginning)
-    return expand(file, sniff(beginning), DEFAULT_LIMITS)
-
-
-def _more(file: BinaryIO, beginning: bytes) -> Iterator[bytes]:
-    """Of the compressions that layers can't have."""
-    unpacked = 0
-    with bz2.open(file) if beginning.startswith(_BZIP2) else lzma.open(file) as stream:
-        while True:
-            try:
-                piece = stream.read(_CHUNK_BYTES)
-            except (OSError, EOFError, lzma.LZMAError) as error:
-                raise Corrupt(f"archive: {error}") from None
-            if not piece:
-                return
-            unpacked += len(piece)
-            DEFAULT_LIMITS.check(file.tell(), unpacked)
-            yield piece
+    return expand(file, sniffed(file), DEFAULT_LIMITS)

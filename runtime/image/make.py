@@ -6,7 +6,8 @@ import hashlib
 import os
 import tempfile
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from runtime.image.digest import Digest, Source
@@ -33,6 +34,7 @@ from runtime.image.tar.streams import expand, sniffed
 _GZIP = 31  # wbits of zlib: a gzip header, without a time
 _LEVEL = 4  # 6 takes twice the time and makes 4 % less of a tree of source files
 _CHUNK_BYTES = 1 << 20
+_PACKED_ANEW = ("bzip2", "xz")
 _NONE: Mapping[str, Any] = {}
 
 
@@ -73,25 +75,33 @@ def make_layer(store: ImageStore, produce: Callable[[Callable[[bytes], object]],
 
 
 def take_layer(store: ImageStore, source: Source) -> Layer:
-    """Keep an archive from outside as it is, compressed or not. Raises Corrupt: it is no archive."""
-    hashed = hashlib.sha256()
+    """Keep an archive from outside as it is, or by gzip if a layer can't be packed so. Raises Corrupt: it is none."""
+    hashed, unpacked = hashlib.sha256(), hashlib.sha256()
     with tempfile.TemporaryFile(dir=store.scratch) as file:
         while data := source.read(_CHUNK_BYTES):
             hashed.update(data)
             file.write(data)
-        digest = Digest("sha256", hashed.hexdigest())
-        size = _put_file(store, file.fileno(), digest, file.tell(), file.flush)
-    if not size:
-        raise Corrupt("an empty file isn't an archive")
-    unpacked = hashlib.sha256()
-    with store.open_blob(digest) as blob:
-        compression = sniffed(blob)
-        for piece in expand(blob, compression, DEFAULT_LIMITS):
-            unpacked.update(piece)
-    media_type = OCI_LAYER + (f"+{compression}" if compression else "")
-    layer = Layer(make_descriptor(media_type, digest, size), Digest("sha256", unpacked.hexdigest()))
+        if not file.tell():
+            raise Corrupt("an empty file isn't an archive")
+        size = file.tell()
+        file.seek(0)
+        compression = sniffed(file)
+        pieces = expand(file, compression, DEFAULT_LIMITS)
+        if compression in _PACKED_ANEW:
+            layer = make_layer(store, partial(_write_all, pieces))
+        else:
+            _write_all(pieces, unpacked.update)
+            digest = Digest("sha256", hashed.hexdigest())
+            _put_file(store, file.fileno(), digest, size, file.flush)
+            media_type = OCI_LAYER + (f"+{compression}" if compression else "")
+            layer = Layer(make_descriptor(media_type, digest, size), Digest("sha256", unpacked.hexdigest()))
     store.unpack_layer(*layer)  # what can't be unpacked is no image
     return layer
+
+
+def _write_all(pieces: Iterable[bytes], write: Callable[[bytes], object]) -> None:
+    for piece in pieces:
+        write(piece)
 
 
 def _put_file(store: ImageStore, fd: int, digest: Digest, size: int, flush: Callable[[], None]) -> int:

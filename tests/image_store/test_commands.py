@@ -1,7 +1,9 @@
 """The verbs on images as people use them, with the real tools on the other side."""
 
+import bz2
 import gzip
 import json
+import lzma
 import os
 import subprocess
 import tarfile
@@ -44,7 +46,8 @@ def test_archives_of_the_real_tools_come_in(pyunion: Command, layout: Path, tmp_
         data = Path(tmp_path, f"{form}.tar").read_bytes()
         assert f"example.org/{form}:1" in pyunion("load", "-i", tmp_path / f"{form}.tar")
         assert f"example.org/{form}:1" in pyunion("load", stdin=data)
-        assert f"example.org/{form}:1" in pyunion("load", stdin=gzip.compress(data, 1))
+        for compress in (gzip.compress, bz2.compress, lzma.compress):
+            assert f"example.org/{form}:1" in pyunion("load", stdin=compress(data))
         assert pyunion("run", "--rm", f"{form}:{tmp_path}/{form}.tar", "id", "-u") == "1000\n"
         assert pyunion("run", "--rm", f"example.org/{form}:1", "id", "-u") == "1000\n"
 
@@ -121,15 +124,21 @@ def _podman_runs(storage: str, saved: str) -> None:
 
 
 def test_export_and_import_go_round(pyunion: Command, layout: Path, tmp_path: Path) -> None:
+    needs.commands("skopeo")
     pyunion("load", layout)
     pyunion("run", "--name", "c", "-u", "0", "example.org/test:1", "sh", "-c", "echo new > /etc/new")
     pyunion("export", "-o", tmp_path / "c.tar", "c")
     with tarfile.open(tmp_path / "c.tar") as exported:
         assert exported.getmember("etc/new").size == 4
     pyunion("import", tmp_path / "c.tar", "again:1", "-c", "ENV PATH=/bin")
-    pyunion("import", "-", "piped:1", "-c", "ENV PATH=/bin", stdin=gzip.compress((tmp_path / "c.tar").read_bytes()))
     assert pyunion("run", "--rm", "again:1", "cat", "/etc/new") == "new\n"
-    assert pyunion("run", "--rm", "piped:1", "cat", "/etc/new") == "new\n"
+    exported_bytes = (tmp_path / "c.tar").read_bytes()
+    for compress, packed in ((gzip.compress, "gzip"), (bz2.compress, "gzip"), (lzma.compress, "gzip"), (bytes, "tar")):
+        pyunion("import", "-", "piped:1", "-c", "ENV PATH=/bin", stdin=compress(exported_bytes))
+        assert pyunion("run", "--rm", "piped:1", "cat", "/etc/new") == "new\n"
+        raw = ["skopeo", "inspect", "--raw", f"oci:{tmp_path}/root/images:docker.io/library/piped:1"]
+        manifest = json.loads(subprocess.run(raw, check=True, capture_output=True).stdout)
+        assert manifest["layers"][0]["mediaType"].endswith(packed)
 
 
 def test_equal_trees_make_equal_layers(pyunion: Command, tmp_path: Path) -> None:

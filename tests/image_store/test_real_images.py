@@ -103,7 +103,7 @@ def test_a_stream_with_something_behind_it(tmp_path: Path) -> None:
     """Zeros behind a gzip stream are padding; other bytes are a mistake."""
     layer = archive([member("x")])
     store = make_store(tmp_path)
-    load(store, str(make_layout(tmp_path / "good", [layer], pack=lambda data: gzip.compress(data) + bytes(512))))
+    load(store, str(make_layout(tmp_path / "good", [layer], pack=lambda data: gzip.compress(data) + bytes(300_000))))
     other = archive([member("y")])
     with pytest.raises(Corrupt, match="not a gzip stream"):
         load(store, str(make_layout(tmp_path / "bad", [other], pack=lambda data: gzip.compress(data) + b"junk")))

@@ -20,7 +20,7 @@ _OUTPUT_BYTES = 1 << 20
 _MOST_WAITING = 6
 _GZIP = 31  # wbits of zlib: a gzip header, the largest window
 _MAGIC_BYTES = 4
-_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zX": "xz"}
 
 
 class _Decompressor(Protocol):
@@ -40,7 +40,7 @@ class Expansion(Protocol):
 
 
 def sniff(beginning: bytes) -> str:
-    """The compression of what begins so: gzip, zstd or nothing."""
+    """The compression of what begins so: gzip, zstd, bzip2, xz or nothing."""
     return next((name for magic, name in _MAGIC.items() if beginning.startswith(magic)), "")
 
 
@@ -75,13 +75,13 @@ def _expanded(source: Source, compression: str) -> Iterator[tuple[int, bytes]]:
     fresh = True
     while data := source.read(_INPUT_BYTES):
         taken = len(data)
-        while data:
+        while data := data.lstrip(b"\0") if fresh else data:  # padding is no stream
             fresh = False
             yield taken, _step(stream, compression, data)
             taken, data = 0, b""
             yield from _drain(stream, compression)
             if stream.eof:
-                data = stream.unused_data.lstrip(b"\0")  # padding is no stream
+                data = stream.unused_data
                 stream = _open(compression)
                 fresh = True
     if not fresh:
@@ -107,13 +107,21 @@ def _waiting(stream: _Decompressor) -> bytes | None:
 def _step(stream: _Decompressor, compression: str, data: bytes) -> bytes:
     try:
         return stream.decompress(data, _OUTPUT_BYTES)
-    except Exception as error:  # zlib.error, ZstdError: siblings of nothing
+    except Exception as error:  # zlib.error, ZstdError, LZMAError, OSError: siblings of nothing
         raise Corrupt(f"not a {compression} stream: {error}") from None
 
 
 def _open(compression: str) -> _Decompressor:
     if compression == "gzip":
         return zlib.decompressobj(_GZIP)
+    if compression == "bzip2":
+        import bz2
+
+        return bz2.BZ2Decompressor()
+    if compression == "xz":
+        import lzma
+
+        return lzma.LZMADecompressor()
     if sys.version_info >= (3, 14):
         from compression.zstd import ZstdDecompressor
     else:
