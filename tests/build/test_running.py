@@ -4,15 +4,13 @@ import os
 import signal
 import subprocess
 import tarfile
-import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.build.conftest import TIMEOUT_S, Builder
-
-DEADLINE_S = 30
+from tests.support.waiting import wait_for
 
 
 def members(builder: Builder, image: str, folder: Path) -> list[str]:
@@ -137,10 +135,7 @@ def test_a_build_that_is_interrupted_leaves_nothing(number: signal.Signals, buil
     if number == signal.SIGKILL:
         builder.build(builder.context("FROM box\n"))  # whoever comes next tidies up
     assert builder.leftovers() == []
-    deadline = time.monotonic() + DEADLINE_S
-    while processes(mark):
-        assert time.monotonic() < deadline, "the command goes on"
-        time.sleep(0.01)
+    wait_for("the command's end", lambda: not processes(mark))
 
 
 def processes(mark: str) -> list[str]:

@@ -134,6 +134,15 @@ def outcome(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return errno.errorcode[error.errno or 0]
 
 
+def opened(path: Path, flags: int, call: Any) -> Any:
+    """What `call` gives of a descriptor of `path`, or the name of its error."""
+    fd = os.open(path, flags)
+    try:
+        return outcome(call, fd)
+    finally:
+        os.close(fd)
+
+
 def renameat2(old: Path, new: Path, flags: int) -> None:
     fsops.renameat2(_AT_FDCWD, os.fsencode(old), _AT_FDCWD, os.fsencode(new), flags)
 
