@@ -2,7 +2,7 @@
 
 import os
 
-from runtime.cli.flags.process import COMMAND, DETACH_KEYS, SIG_PROXY, environment, read_keys
+from runtime.cli.flags.process import COMMAND, DETACH_KEYS, SIG_PROXY, read_environment, read_keys
 from runtime.cli.options import Option, Parsed, verb
 from runtime.cli.run import open_store
 from runtime.container import control
@@ -35,7 +35,7 @@ def exec_(options: Parsed, places: Places) -> int:
 
     asked = execution.Asked(
         args=args,
-        env=environment(options.many("env")),
+        env=read_environment(options),
         user=options.one("user"),
         workdir=options.one("workdir"),
         interactive=options.on("interactive"),

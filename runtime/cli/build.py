@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 
 _BUILD = (
     Option("build-arg", "a value for an ARG; KEY alone takes it from here", "", "KEY[=VALUE]"),
+    Option("cache-from", "accepted for Docker's sake: what is here is looked through in any case", "", "IMAGE"),
     Option("file", "the Dockerfile, - for standard input", "f", "FILE"),
+    Option("force-rm", "accepted for Docker's sake: no container stays"),
     Option("iidfile", "write the image's id into this file", "", "FILE"),
     Option("label", "a label of the image", "", "KEY[=VALUE]"),
+    Option("load", "accepted for Docker's sake: the image is here in any case"),
     Option("network", "of RUN: default, host or none", "", "NETWORK"),
     Option("no-cache", "do every step anew"),
     Option("platform", "that the image is for", "", "OS/ARCH[/VARIANT]"),

@@ -23,6 +23,7 @@ from runtime.network.wanted import Attachment, read
 from runtime.places import Places
 
 _FORCE = Option("force", "accepted for Docker's sake", "f")
+_FORCE_RM = Option("force", "don't complain if there is none", "f")
 _CREATE = (
     Option("driver", "bridge, which is the only one", "d", "DRIVER"),
     Option("gateway", "this machine's address on it, for the --subnet in the same place", "", "ADDRESS"),
@@ -133,16 +134,19 @@ def _inspect(options: Parsed, places: Places) -> int:
     return status
 
 
-@verb("network rm", _SOME, "Remove networks that no running container is on.", (_FORCE,), least=1)
+@verb("network rm", _SOME, "Remove networks that no running container is on.", (_FORCE_RM,), least=1)
 def _remove(options: Parsed, places: Places) -> int:
     _, networks = _open(places)
-    return each("network rm", options.words, lambda name: _remove_one(networks, name))
+    return each("network rm", options.words, lambda name: _remove_one(networks, name, options.on("force")))
 
 
-def _remove_one(networks: Networks, name: str) -> None:
+def _remove_one(networks: Networks, name: str, force: bool = False) -> bool:
+    """Whether there was one, which must be so unless by force."""
     if name in BUILT_IN:
         raise Refusal(f"{name} is built in and can't be removed", status=1)
     with networks.locked():
+        if force and not any(name in (one.name, one.id) for one in networks.all()):
+            return False
         one = networks.find(name)
         users = [end.names[0] for _, member in members.everybody(networks.places) for end in _ends(member, one)]
         if users:
@@ -150,6 +154,7 @@ def _remove_one(networks: Networks, name: str) -> None:
         if one.name == DEFAULT:
             raise Refusal(f"{DEFAULT} is built in and can't be removed", status=1)
         networks.remove(one)
+        return True
 
 
 def _ends(member: members.Member, one: Network) -> list[members.Endpoint]:

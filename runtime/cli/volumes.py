@@ -15,7 +15,7 @@ from runtime.errors import Refusal, UsageError
 from runtime.places import Places
 
 _QUIET = Option("quiet", "names only", "q")
-_FORCE = Option("force", "accepted for Docker's sake", "f")
+_FORCE = Option("force", "don't complain if there is none", "f")
 _CREATE = (
     Option("driver", "local, which is the only one", "d", "DRIVER"),
     Option("label", "note something about the volume", "", "KEY[=VALUE]"),
@@ -70,7 +70,7 @@ def _inspect(options: Parsed, places: Places) -> int:
 @verb("volume rm", _SOME, "Remove volumes that no container has.", (_FORCE,), least=1)
 def _remove(options: Parsed, places: Places) -> int:
     store, volumes = _open(places)
-    return each("volume rm", options.words, lambda name: _remove_one(store, volumes, name))
+    return each("volume rm", options.words, lambda name: _remove_one(store, volumes, name, options.on("force")))
 
 
 @verb("volume prune", "", "Remove all volumes without a name that no container has.", _PRUNE, most=0)
@@ -102,8 +102,12 @@ def users_of_volumes(store: Store) -> dict[str, str]:
     return found
 
 
-def _remove_one(store: Store, volumes: NamedVolumes, name: str) -> None:
+def _remove_one(store: Store, volumes: NamedVolumes, name: str, force: bool) -> bool:
+    """Whether there was one, which must be so unless by force."""
+    if force and name not in volumes.names():
+        return False
     user = users_of_volumes(store).get(name)
     if user is not None:
         raise Refusal(f"volume {name} is in use by container {user}", status=1)
     volumes.remove(name)
+    return True

@@ -95,6 +95,12 @@ def test_containers_are_found_by_their_age_and_ports(box: Pyunion) -> None:
     assert (names(f"publish={port}"), names(f"publish={port}/udp"), names("publish=80")) == (["web"], [], [])
 
 
+def test_a_further_command_gets_its_environment_from_a_file_too(box: Pyunion, tmp_path: Path) -> None:
+    (tmp_path / "env").write_text("# colours\nA=red\nB=two words\n")
+    result = box("exec", "--env-file", tmp_path / "env", "-e", "A=blue", "box", "sh", "-c", 'echo "$A, $B"')
+    assert (result.stdout, result.stderr) == ("blue, two words\n", "")
+
+
 def test_what_was_written_can_be_asked_for(box: Pyunion) -> None:
     box("exec", "box", "sh", "-c", "head -c 1000000 /dev/zero > /file")
     own, whole = map(int, box("inspect", "-s", "-f", "{{.SizeRw}} {{.SizeRootFs}}", "box").stdout.split())
@@ -102,8 +108,12 @@ def test_what_was_written_can_be_asked_for(box: Pyunion) -> None:
 
 
 def test_what_is_not_there_is_not_said_to_be_removed(box: Pyunion) -> None:
-    result = box("rm", "-f", "box", "none")
-    assert (result.returncode, result.stdout) == (0, "box\n")
+    box("network", "create", "net")
+    box("volume", "create", "free")
+    for kind, name in (((), "box"), (("network",), "net"), (("volume",), "free")):
+        assert box(*kind, "rm", "absent").returncode == 1
+        result = box(*kind, "rm", "-f", name, "absent")
+        assert (result.returncode, result.stdout, result.stderr) == (0, f"{name}\n", "")
 
 
 @pytest.mark.parametrize("network", ["bridge", "none"])

@@ -10,6 +10,7 @@ from runtime.names import RULE, is_name
 
 COMMAND = (
     Option("env", "set an environment variable; KEY alone takes it from here", "e", "KEY[=VALUE]"),
+    Option("env-file", "set those that a file has, one a line", "", "FILE"),
     Option("interactive", "pass standard input on to the command", "i"),
     Option("tty", "give the command a terminal", "t"),
     Option("user", "run the command as this user and group", "u", "NAME|UID[:GROUP|GID]"),
@@ -26,7 +27,6 @@ OPTIONS = (
     Option("domainname", "NIS domain of the machine inside", "", "NAME"),
     Option("entrypoint", "the program to run instead of the image's; its usual arguments go, too", "", "PROGRAM"),
     *COMMAND,
-    Option("env-file", "set those that a file has, one a line", "", "FILE"),
     Option("group-add", "one more group of the command", "", "NAME|GID"),
     Option("hostname", "name of the machine inside", "h", "NAME"),
     Option("init", "accepted for Docker's sake: a first process that reaps and passes signals on is there in any case"),
@@ -58,7 +58,7 @@ def read(options: Parsed) -> dict[str, Any]:
         "name": word("name", options.one("name")),
         "hostname": hostname("hostname", options.one("hostname")),
         "domainname": hostname("domainname", options.one("domainname")),
-        "env": [*_from_files("env-file", options), *environment(options.many("env"))],
+        "env": read_environment(options),
         "user": options.one("user"),
         "groups": options.many("group-add"),
         "interactive": options.on("interactive"),
@@ -93,6 +93,11 @@ def _ulimits(texts: list[str]) -> dict[str, list[int]]:
     from runtime.container import rlimits
 
     return dict(rlimits.parse(text) for text in texts)
+
+
+def read_environment(options: Parsed) -> list[str]:
+    """What --env-file and --env say. Raises UsageError; Refusal: a file can't be read."""
+    return [*_from_files("env-file", options), *environment(options.many("env"))]
 
 
 def environment(texts: list[str]) -> list[str]:
