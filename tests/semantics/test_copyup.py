@@ -246,3 +246,27 @@ def test_42_reading_leaves_the_time_of_a_lower_file(tmp_path):
         return before == (root / "f").stat().st_atime_ns
 
     run_beside(tmp_path, lambda layers: put(layers[1] / "f", "x"), act)
+
+
+def test_30_51_nothing_is_inherited_from_the_work_directory(tmp_path):
+    """Whoever an ACL of it names would have had rights on every copy."""
+
+    def build(layers):
+        put(layers[1] / "file", "lower")
+        put(layers[1] / "dir/below", "lower")
+        (layers[1] / "gone").mkdir()
+        work = layers[0].parent / "work"
+        work.mkdir()
+        shell("chgrp 4321 work; chmod 2777 work; setfacl -d -m u:1234:rwx work", work.parent)
+
+    def act(root):
+        (root / "file").write_text("copied")
+        (root / "dir/below").chmod(0o640)
+        (root / "gone").rmdir()
+        (root / "gone").mkdir()  # over a whiteout
+        (root / "dir/below").unlink()
+        (root / "dir/below").touch()
+        return [(name, (root / name).stat().st_gid, oct((root / name).stat().st_mode), os.listxattr(root / name))
+                for name in ("file", "dir", "gone", "dir/below")]  # fmt: skip
+
+    run_beside(tmp_path, build, act, ignore=TIMES)

@@ -46,6 +46,7 @@ class Workdir:
         self.temporary = _make_dir(workdir_fd, b"work")
         """Descriptor of the directory of temporaries."""
         opened.append(self.temporary)
+        _inherit_nothing(At(self.temporary))
         self.index = _make_dir(workdir_fd, b"index")
         """Descriptor of the index."""
         opened.append(self.index)
@@ -218,6 +219,17 @@ def _make_dir(parent: int, name: bytes) -> int:
     with suppress(FileExistsError):
         os.mkdir(name, 0o700, dir_fd=parent)
     return os.open(name, _OPEN_DIR, dir_fd=parent)
+
+
+def _inherit_nothing(directory: At) -> None:
+    """Let what is made in `directory` get no ACL, and no group, from it. Kernel: ovl_workdir_create() does it, too."""
+    for key in (b"system.posix_acl_default", b"system.posix_acl_access"):
+        try:
+            directory.removexattr(key)
+        except OSError as error:
+            if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP):
+                raise
+    directory.chmod(0o700)
 
 
 def remove(dirfd: int, name: bytes) -> None:
