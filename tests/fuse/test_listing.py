@@ -95,6 +95,30 @@ def test_type_and_number_agree_with_lstat(make_union: MakeUnion, open_fds) -> No
             assert TYPES[entry.type](union.top / entry.name)
 
 
+def test_type_and_number_agree_with_lstat_for_who_only_gets_names(make_union: MakeUnion, open_fds) -> None:
+    def fill(lower: Path) -> None:
+        for directory in ("a", "b", "c", "d", "e", "kinds"):
+            for number in range(3):
+                (lower / directory / "in-it").mkdir(parents=True, exist_ok=True)
+                (lower / directory / f"{number}").touch()
+        (lower / "kinds/link").symlink_to("0")
+        (lower / "kinds/hard").hardlink_to(lower / "kinds/0")
+
+    union = make_union(fill)
+    kinds = union.top / "kinds"
+    (kinds / "made").mkdir()
+    (kinds / "1").write_text("copied up")
+    (kinds / "in-it/new").touch()
+    (kinds / "2").rename(kinds / "moved")
+    for directory in "abcde":
+        os.listdir(union.top / directory)
+    entries = rest(open_fds(kinds, os.O_RDONLY | os.O_DIRECTORY))
+    assert set(names(entries)) == {".", "..", "0", "1", "moved", "link", "hard", "made", "in-it"}
+    for entry in entries:
+        assert os.lstat(kinds / entry.name).st_ino == entry.ino
+        assert TYPES[entry.type](kinds / entry.name)
+
+
 def test_seeking_to_any_offset_goes_on_behind_that_entry(listed) -> None:
     _, fd = listed
     entries = rest(fd)

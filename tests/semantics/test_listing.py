@@ -2,18 +2,23 @@
 
 import ctypes
 import os
+import stat
 import struct
 
 from tests.semantics.sidebyside import (
+    EXCHANGE,
     TIMES,
     names,
     put,
+    renameat2,
     run_beside,
     whiteout,
 )
 from tests.support import needs
 
 pytestmark = [needs.root]
+
+KINDS = stat.S_IFDIR, stat.S_IFREG, stat.S_IFLNK
 
 
 def test_17_to_23_listings(tmp_path):
@@ -43,6 +48,42 @@ def test_17_to_23_listings(tmp_path):
                 os.unlink(directory / entry.name)
                 removed += 1
         return sorted(seen), len(first), "created" in again, "007" in again, removed, names(directory)
+
+    run_beside(tmp_path, build, act, ignore=TIMES)
+
+
+def test_18_names_alone_have_the_numbers_and_types_of_their_objects(tmp_path):
+    """To a lister who has looked at nothing in some directories before."""
+
+    def build(layers):
+        for directory in "abcde":
+            put(layers[1] / directory / "file")
+        for number, layer in enumerate(layers):
+            here = layer / "dir"
+            put(here / f"file{number}")
+            (here / f"hard{number}").hardlink_to(here / f"file{number}")
+            (here / f"link{number}").symlink_to("file0")
+            put(here / f"dir{number}/in-it")
+            put(here / "merged" / f"in-it{number}")
+
+    def act(root):
+        directory = root / "dir"
+        for name in "abcde":
+            os.listdir(root / name)
+        put(directory / "file1", "copied up")
+        put(directory / "merged/in-it0", "copied up")
+        put(directory / "new")
+        os.rename(directory / "dir1", directory / "moved")
+        renameat2(directory / "hard0", directory / "dir0", EXCHANGE)
+        with os.scandir(directory) as found:
+            entries = list(found)
+        seen = []
+        for entry in entries:
+            kinds = entry.is_dir(follow_symlinks=False), entry.is_file(follow_symlinks=False), entry.is_symlink()
+            st = os.lstat(directory / entry.name)
+            is_right = entry.inode() == st.st_ino, kinds == tuple(stat.S_IFMT(st.st_mode) == kind for kind in KINDS)
+            seen.append((entry.name, *is_right))
+        return sorted(seen)
 
     run_beside(tmp_path, build, act, ignore=TIMES)
 

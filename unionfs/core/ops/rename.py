@@ -173,8 +173,6 @@ class _Move:
         if self.source.index is not None:
             self.source.index.remove(self.name)
         self._settle(self.node, self.source, self.name, self.target, self.newname)
-        if self.target.index is not None:
-            self.target.index.set_upper(self.newname)
 
     def _hollow_target(self) -> Dir | None:
         """The directory of the upper that is at the new place, if there are whiteouts in it."""
@@ -222,6 +220,8 @@ class _Move:
 
     def _settle(self, node: Node, source: Dir, name: bytes, target: Dir, newname: bytes) -> None:
         """Let memory know that `node` moved."""
+        if target.index is not None:
+            target.index.set_upper(newname)
         if isinstance(node, Dir):
             node.parent, node.name = target, newname
             target.children[newname] = node

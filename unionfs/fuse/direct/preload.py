@@ -43,8 +43,8 @@ class Preload:
         self._buffer = transfer.buffer(_SMALL_BYTES)
         self._avoided_until = 0.0
         """Monotonic seconds."""
-        self._unopened: Node | None = None
-        """What was looked up last, if it wasn't opened yet."""
+        self._unopened = 0
+        """The number of what was looked up last, if it wasn't opened yet."""
         self._is_reader = False
         """Whether what was looked up before that was opened."""
         self.expected: File | None = None
@@ -54,9 +54,9 @@ class Preload:
         """Note that the kernel is told of `node`, of so many bytes, by a lookup."""
         if not isinstance(node, File) or node.kind != stat.S_IFREG:
             return
-        if self._unopened is not None:
+        if self._unopened:
             self._is_reader = False
-        self._unopened = node
+        self._unopened = node.ino
         if self._is_reader and 0 < size <= _SMALL_BYTES and not (node.was_opened or node.is_upper):
             self.expected = node
 
@@ -74,8 +74,8 @@ class Preload:
     def opened(self, nodeid: int, handle: Handle) -> None:
         """`handle` opens a file of a lower: give its content if it is small, not open, and wasn't opened before."""
         node = handle.node
-        if node is self._unopened:
-            self._unopened, self._is_reader = None, True
+        if node.ino == self._unopened:
+            self._unopened, self._is_reader = 0, True
         if not self._gives or node.was_opened:
             return
         node.was_opened = True
