@@ -71,11 +71,16 @@ def _find(command: Command) -> str:
     name = command.args[0]
     if "/" in name:
         return name
-    folders = command.environment.get("PATH", "").split(":")
-    files = [path for folder in folders if os.path.isfile(path := f"{folder or '.'}/{name}")]
-    if not files:
+    found = ""
+    for folder in command.environment.get("PATH", "").split(":"):
+        path = f"{folder or '.'}/{name}"
+        if os.path.isfile(path):
+            if os.access(path, os.X_OK):
+                return path
+            found = found or path
+    if not found:
         raise Refusal(f"exec: {name!r}: executable file not found in $PATH", NOT_FOUND)
-    return next((path for path in files if os.access(path, os.X_OK)), files[0])
+    return found
 
 
 def _execute(path: str, command: Command) -> NoReturn:
