@@ -190,3 +190,15 @@ def test_an_opaque_directory_that_also_has_whiteouts_shows_none(layers: list[Pat
     whiteout(layers[0] / "dir/needless")
     for dialect in ("overlay", "auto"):
         assert names(union_mount(layers, options=f"dialect={dialect}").path / "dir") == []
+
+
+def test_a_file_in_the_root_of_a_layer_hides_all_that_is_below(tmp_path, layers, union_mount):
+    for layer in layers:
+        put(layer / layer.name, "x")
+        put(layer / "dir" / layer.name, "x")
+    hides_below(layers[1])
+    mounted = union_mount(layers, options="dialect=auto")
+    assert names(mounted.path) == ["dir", "layer0", "layer1"]
+    assert names(mounted.path / "dir") == ["layer0", "layer1"]
+    assert outcome(os.stat, mounted.path / "layer2") == "ENOENT"
+    assert_same_tree(by_fuse_overlayfs(layers, tmp_path / "theirs"), snapshot(mounted.path), ignore={"nlink"})

@@ -132,6 +132,8 @@ def _assemble(
     root = Dir(inodes.number(real_id(stats[first_lower])), real_id(stats[0]), None, b"")
     for layer in layers:
         root.parts.append(UpperPart(layer, root) if layer.is_upper else DirPart(layer, b""))
+        if dialect.is_emptied(layer.root, b"."):  # by a file; the kernel looks for no xattr there
+            break
     inodes.add(root)
     name_max = _name_max(layers[0].root)
     ids = owners.open_ids(options, layers)
