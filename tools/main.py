@@ -125,6 +125,8 @@ def _dispatch(options: Parsed) -> int:
 
         print(f"pyunion {version('pyunion')}")
         return 0
+    if options.words[0] == "help":  # help ps is ps --help
+        return _dispatch(parse([*options.words[1:], f"--{HELP.name}"], OPTIONS))
     name, *rest = _short(options.words)
     entry = VERBS.get(name)
     if entry is None:

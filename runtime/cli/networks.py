@@ -255,7 +255,9 @@ def _open(places: Places) -> tuple[Store, Networks]:
 
 
 def _look(places: Places) -> tuple[Store, Networks]:
-    """The same for who changes nothing: where nothing can be written, that network may be missing."""
+    """The same for who only looks; that network may be missing for other users, and where nothing can be written."""
+    if os.geteuid() != 0:
+        return Store(places), Networks(places)
     try:
         return _open(places)
     except OSError as error:

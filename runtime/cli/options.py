@@ -56,7 +56,7 @@ _FALSE = ("false", "0", "f", "F", "FALSE", "False")
 def parse(arguments: Sequence[str], table: Sequence[Option], anywhere: bool = False) -> Parsed:
     """Read `arguments` by `table`; `anywhere`: options may follow words. Raises UsageError, which names the option."""
     names = {option.name: option for option in (*table, HELP)}
-    shorts = {option.short: option for option in table if option.short}
+    shorts = {"h": HELP, **{option.short: option for option in table if option.short}}
     given: dict[str, list[str]] = {}
     rest, words = list(arguments), []
     while rest and (anywhere or _is_option(rest[0])):

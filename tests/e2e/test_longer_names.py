@@ -20,19 +20,32 @@ def stopped(pyunion: Pyunion) -> Pyunion:
     return pyunion
 
 
-@pytest.mark.parametrize(("longer", "short"), [
-    ("container ls -a -q", "ps -aq"),
-    ("container list --quiet", "ps --quiet"),
-    ("container inspect new", "inspect --type=container new"),
-    ("container logs new", "logs new"),
-    ("image ls", "images"),
-    ("image inspect none", "inspect --type=image none"),
-    ("image rm none", "rmi none"),
-    ("system info", "info"),
-])  # fmt: skip
-def test_a_longer_name_means_the_short_one(stopped: Pyunion, longer: str, short: str) -> None:
-    one, two = stopped(*longer.split()), stopped(*short.split())
-    assert (one.returncode, one.stdout, one.stderr) == (two.returncode, two.stdout, two.stderr)
+def test_a_longer_name_means_the_short_one(stopped: Pyunion) -> None:
+    for longer, short in (
+        ("container ls -a -q", "ps -aq"),
+        ("container list --quiet", "ps --quiet"),
+        ("container inspect new", "inspect --type=container new"),
+        ("container logs new", "logs new"),
+        ("image ls", "images"),
+        ("image inspect none", "inspect --type=image none"),
+        ("image rm none", "rmi none"),
+        ("system info", "info"),
+    ):
+        one, two = stopped(*longer.split()), stopped(*short.split())
+        assert (one.returncode, one.stdout, one.stderr) == (two.returncode, two.stdout, two.stderr), longer
+
+
+def test_help_is_found_as_people_look_for_it(pyunion: Pyunion) -> None:
+    for words, about in (
+        ("help", "[OPTIONS] COMMAND [ARG...]"),
+        ("-h", "[OPTIONS] COMMAND [ARG...]"),
+        ("help ps", "ps [OPTIONS]"),
+        ("ps -h", "ps [OPTIONS]"),
+        ("help network create", "network create [OPTIONS] NETWORK"),
+        ("help container ls", "ps [OPTIONS]"),
+    ):
+        result = pyunion(*words.split())
+        assert (result.returncode, result.stdout.splitlines()[0]) == (0, f"Usage: pyunion {about}"), words
 
 
 def test_a_group_lists_its_verbs(pyunion: Pyunion) -> None:
@@ -72,9 +85,9 @@ def test_containers_that_run_and_what_they_have_outlive_a_prune(stopped: Pyunion
     assert stopped("volume", "ls", "-q").stdout == "kept\n"
 
 
-@pytest.mark.parametrize("spared", ["label!=keep", "label=other", "until=1h"])
-def test_filters_spare_containers(stopped: Pyunion, spared: str) -> None:
-    assert stopped("container", "prune", "--filter", spared).stdout == "Total reclaimed space: 0B\n"
+def test_filters_spare_containers(stopped: Pyunion) -> None:
+    for spared in ("label!=keep", "label=other", "until=1h"):
+        assert stopped("container", "prune", "--filter", spared).stdout == "Total reclaimed space: 0B\n"
     assert stopped.containers() == ["new", "old"]
     stopped("container", "prune", "--filter=label=keep", "--filter=until=0s")
     assert stopped.containers() == ["new"]

@@ -64,5 +64,6 @@ def test_whoever_is_killed_what_carries_packets_ends(user: User, program: str) -
 
 def test_networks_need_root(user: User) -> None:
     assert "networks need root" in user("pyunion network create app").stderr
+    assert user.output("pyunion network ls --format '{{.Name}}'") == "host\nnone\n"
     assert "--network app: an ordinary user's container has one of" in user("box --network=app true").stderr
     assert "--ip needs a bridge" in user("box --network=bridge --ip=10.0.2.9 true").stderr
