@@ -149,6 +149,17 @@ def test_a_damaged_image_hides_no_other_and_can_be_removed(pyunion: Command, tmp
     assert pyunion("images", "--format", "{{.Tag}}") == "2\n"
 
 
+def test_layers_in_use_stay_whatever_way_leads_to_the_store(pyunion: Command, layout: Path, tmp_path: Path) -> None:
+    pyunion("load", layout)
+    name = "example.org/test:1"
+    pyunion("create", "--name", "c", "--network", "none", "-u", "0", "-w", "/", name, "cat", "/etc/group")
+    pyunion("rmi", "-f", name)
+    (tmp_path / "way").symlink_to(tmp_path)
+    pyunion("--root", tmp_path / "way/root", "--runroot", tmp_path / "way/run", "prune", "-f")
+    assert pyunion("start", "-a", "c") == "web:x:1000:\n"
+    pyunion("rm", "c")
+
+
 def test_an_image_in_use_stays(pyunion: Command, layout: Path) -> None:
     pyunion("load", layout)
     pyunion("tag", "example.org/test:1", "other:2")

@@ -88,12 +88,16 @@ class Layers:
         return self.path(diff_ids[0]) if diff_ids else ""
 
     def collect(self, needed: Sequence[Sequence[Digest]], in_use: set[str]) -> None:
-        """Remove drafts, and layers of which neither images (diff ids, lowest first) nor `in_use` (paths) know."""
-        names = {_name(diff_id) for image in needed for diff_id in image}
+        """Remove drafts, and layers of which neither images (diff ids, lowest first) nor `in_use` (paths) know.
+
+        A path may be another way to the same store: the layer's own name in it is what counts.
+        """
+        names = {os.path.basename(os.path.dirname(path)) for path in in_use}
+        names |= {_name(diff_id) for image in needed for diff_id in image}
         names |= {_CHAIN + _name(chain_id) for image in needed for chain_id in chain_ids(list(image))}
         for name in os.listdir(self.directory):
             path = f"{self.directory}/{name}"
-            if name not in names and f"{path}/diff" not in in_use:
+            if name not in names:
                 draft = f"{self._drafts}/{name}.gone"
                 remove_tree(draft)
                 os.rename(path, draft)  # half a layer is never under a layer's name
