@@ -6,7 +6,9 @@
 What a call gives is made comparable between two file systems: no inode numbers, no times, listings sorted.
 """
 
+import ctypes
 import errno
+import mmap
 import os
 import pickle
 import signal
@@ -17,9 +19,14 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from unionfs.linux import fsops
 from unionfs.linux.fsops import renameat2
+from unionfs.linux.libc import check
 
 AT_FDCWD = -100
+LIBC = ctypes.CDLL(None, use_errno=True)
+SYS_GETDENTS64 = 217 if os.uname().machine == "x86_64" else 61
+DIRENT = struct.Struct("<QqHB")
 READ_AT_MOST = 1 << 20
 Answer = tuple[str, Any]
 
@@ -161,6 +168,57 @@ def _close(slots: Slots) -> object:
     return None
 
 
+def _open_nameless(slots: Slots, slot: int, directory: bytes, mode: int) -> object:
+    return _open(slots, slot, directory, os.O_TMPFILE | os.O_RDWR, mode)
+
+
+def _link_open(slots: Slots, slot: int, path: bytes) -> object:
+    if slot not in slots:
+        return "closed"
+    proc = os.open("/proc/self/fd", os.O_PATH)  # without it Python takes link(2), which links the symlink
+    try:
+        os.link(str(slots[slot]), path, src_dir_fd=proc, follow_symlinks=True)
+    finally:
+        os.close(proc)
+    return None
+
+
+def _copy_range(slots: Slots, source: int, target: int, length: int, offset: int) -> object:
+    if source not in slots or target not in slots:
+        return "closed"
+    return os.copy_file_range(slots[source], slots[target], length, 0, offset)
+
+
+def _write_mapped(fd: int, data: bytes) -> object:
+    """Write through a mapping, where the file is long enough."""
+    size = os.fstat(fd).st_size
+    if not 0 < len(data) <= size:
+        return size
+    with mmap.mmap(fd, size) as mapped:
+        mapped[: len(data)] = data
+    return describe(os.fstat(fd))
+
+
+def _list_numbers(fd: int) -> object:
+    """Names of an open directory, and whether each has the number that lstat(2) tells."""
+    os.lseek(fd, 0, os.SEEK_SET)
+    found = [(name, ino) for ino, name in getdents(fd) if name != b".."]  # the kernel's is not always right
+    return sorted((name, ino == os.stat(name, dir_fd=fd, follow_symlinks=False).st_ino) for name, ino in found)
+
+
+def getdents(fd: int) -> list[tuple[int, bytes]]:
+    """What is left to be read of an open directory: (d_ino, name)."""
+    buffer = ctypes.create_string_buffer(READ_AT_MOST)
+    found = []
+    while count := check(LIBC.syscall(SYS_GETDENTS64, fd, buffer, len(buffer))):
+        place = 0
+        while place < count:
+            ino, _, length, _ = DIRENT.unpack_from(buffer.raw, place)
+            found.append((ino, buffer.raw[place + DIRENT.size : place + length].split(b"\0")[0]))
+            place += length
+    return found
+
+
 def _on_slot(call: Callable[..., Any]) -> Callable[..., Any]:
     def made(slots: Slots, slot: int, *arguments: object) -> object:
         if slot not in slots:
@@ -210,5 +268,15 @@ CALLS: dict[str, Callable[..., Any]] = {
     "fchmod": _on_slot(os.fchmod),
     "fchown": _on_slot(os.fchown),
     "fsync": _on_slot(os.fsync),
+    "mapped": _on_slot(_write_mapped),
+    "fallocate": _on_slot(fsops.fallocate),
+    "seek": _on_slot(os.lseek),
+    "numbers": _on_slot(_list_numbers),
+    "nameless": _open_nameless,
+    "flink": _link_open,
+    "copy": _copy_range,
+    "mkdirat": _on_slot(lambda fd, name: os.mkdir(name, dir_fd=fd)),
+    "unlinkat": _on_slot(lambda fd, name: os.unlink(name, dir_fd=fd)),
+    "statat": _on_slot(lambda fd, name: describe(os.stat(name, dir_fd=fd, follow_symlinks=False))),
     "flist": _on_slot(lambda fd: sorted(os.listdir(fd))),
 }

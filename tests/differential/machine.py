@@ -33,6 +33,7 @@ UMASK = 0
 """The FUSE of pyfuse3 applies it before we see a default ACL, which should replace it."""
 MOUNTS = {"kernel": (mount_overlay, KERNEL_OPTIONS), "ours": (mount_union, OUR_OPTIONS)}
 EXCHANGE, NOREPLACE = 2, 1
+KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE = 0x01, 0x02, 0x10  # include/uapi/linux/falloc.h
 
 users = st.sampled_from((0, 0, 0, 1, 2))
 slots = st.integers(0, 2)
@@ -42,6 +43,7 @@ opening = st.sampled_from(
 )
 node_modes = st.sampled_from((0o010644, 0o140600, 0o020600, 0o100640))
 xattr_flags = st.sampled_from((0, 0, os.XATTR_CREATE, os.XATTR_REPLACE))
+space_modes = st.sampled_from((0, KEEP_SIZE, PUNCH_HOLE | KEEP_SIZE, ZERO_RANGE))
 offsets = st.sampled_from((0, 1, 4000, 10_000))
 ids = st.sampled_from((0, 1000, 1001, -1))
 keys = st.sampled_from(("user.key", "user.other", "trusted.key", "trusted.overlay.key"))
@@ -313,6 +315,43 @@ class Differential(RuleBasedStateMachine):
     def change_open(self, user: int, slot: int, mode: int, uid: int) -> None:
         self.both(user, "fchmod", slot, mode)
         self.both(user, "fchown", slot, uid, -1)
+
+    @rule(user=users, slot=slots, data=contents)
+    def write_mapped(self, user: int, slot: int, data: bytes) -> None:
+        self.both(user, "mapped", slot, data)
+
+    @rule(user=users, slot=slots, mode=space_modes, offset=offsets, length=st.sampled_from((1, 4096, 5000)))
+    def change_space(self, user: int, slot: int, mode: int, offset: int, length: int) -> None:
+        self.both(user, "fallocate", slot, mode, offset, length)
+
+    @rule(user=users, slot=slots, offset=offsets, whence=st.sampled_from((os.SEEK_DATA, os.SEEK_HOLE)))
+    def seek(self, user: int, slot: int, offset: int, whence: int) -> None:
+        self.both(user, "seek", slot, offset, whence)
+
+    @rule(user=users, one=slots, other=slots, length=st.sampled_from((1, 5000)), offset=offsets)
+    def copy_open(self, user: int, one: int, other: int, length: int, offset: int) -> None:
+        self.both(user, "copy", one, other, length, offset)
+
+    @rule(user=users, slot=slots, path=paths, mode=modes)
+    def open_nameless(self, user: int, slot: int, path: tuple[bytes, ...], mode: int) -> None:
+        self.both(user, "nameless", slot, path, mode)
+
+    @rule(user=users, slot=slots, path=paths)
+    def link_open(self, user: int, slot: int, path: tuple[bytes, ...]) -> None:
+        if self.hard_links:
+            self.both(user, "flink", slot, path)
+
+    # Open directories
+
+    @rule(user=users, slot=slots, path=paths)
+    def open_directory(self, user: int, slot: int, path: tuple[bytes, ...]) -> None:
+        self.both(user, "open", slot, path, os.O_RDONLY | os.O_DIRECTORY, 0)
+        self.both(user, "numbers", slot)
+
+    @rule(user=users, slot=slots, call=st.sampled_from(("mkdirat", "unlinkat", "statat")), name=names)
+    def use_directory(self, user: int, slot: int, call: str, name: bytes) -> None:
+        self.both(user, call, slot, name)
+        self.both(user, "numbers", slot)
 
     # The whole
 
