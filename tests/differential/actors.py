@@ -199,6 +199,11 @@ def _write_mapped(fd: int, data: bytes) -> object:
     return describe(os.fstat(fd))
 
 
+def _seek(fd: int, offset: int, whence: int) -> object:
+    """Of directories each kind of filesystem thinks otherwise."""
+    return None if stat.S_ISDIR(os.fstat(fd).st_mode) else os.lseek(fd, offset, whence)
+
+
 def _list_numbers(fd: int) -> object:
     """Names of an open directory, and whether each has the number that lstat(2) tells."""
     os.lseek(fd, 0, os.SEEK_SET)
@@ -270,7 +275,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "fsync": _on_slot(os.fsync),
     "mapped": _on_slot(_write_mapped),
     "fallocate": _on_slot(fsops.fallocate),
-    "seek": _on_slot(os.lseek),
+    "seek": _on_slot(_seek),
     "numbers": _on_slot(_list_numbers),
     "nameless": _open_nameless,
     "flink": _link_open,
