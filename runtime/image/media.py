@@ -226,14 +226,15 @@ def _platform(value: Json) -> Platform | None:
 
 _RUN_TYPES = {
     "Env": list, "Entrypoint": list, "Cmd": list, "WorkingDir": str, "User": str, "Volumes": dict,
-    "ExposedPorts": dict, "StopSignal": str, "Labels": dict,
+    "ExposedPorts": dict, "StopSignal": str, "Labels": dict, "OnBuild": list, "Shell": list,
 }
+_LISTS = [key for key, kind in _RUN_TYPES.items() if kind is list]
 
 
 def _run_config(value: Json) -> Json:
     config = _typed(value, "config", dict, {})
     checked = {key: _typed(config, key, kind, kind()) for key, kind in _RUN_TYPES.items() if key in config}
-    for key in ("Env", "Entrypoint", "Cmd"):
+    for key in _LISTS:
         if not all(isinstance(word, str) and "\0" not in word for word in checked.get(key, ())):
             raise Corrupt(f"image configuration: {key} isn't a list of strings")
     _strings(config, "Labels")

@@ -61,6 +61,14 @@ def test_what_is_no_image_is_not_loaded(pyunion: Command, tmp_path: Path, conten
     assert one_line(pyunion("load", stdin=content, status=1)).startswith("pyunion load: standard input: ")
 
 
+@pytest.mark.parametrize("config", [{"OnBuild": [5]}, {"OnBuild": "RUN x"}, {"Shell": [["sh"]]}, {"Env": {"A": "b"}}])
+def test_a_configuration_of_other_types_is_not_loaded(
+    pyunion: Command, config: dict[str, object], tmp_path: Path
+) -> None:
+    layout = make_layout(tmp_path / "layout", [archive([member("file")])], config=config)
+    assert next(iter(config)) in one_line(pyunion("load", layout, status=1))
+
+
 @pytest.mark.parametrize("words", [("load",), ("import", "-")])
 def test_archives_are_not_typed(words: tuple[str, ...], tmp_path: Path) -> None:
     ours, theirs = os.openpty()
