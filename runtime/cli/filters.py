@@ -1,5 +1,6 @@
 """`--filter` of containers, volumes and networks: KEY=VALUE, as often as one likes."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 from runtime.cli.moments import parse_moment
@@ -24,6 +25,14 @@ def has_label(labels: Mapping[str, str], text: str) -> bool:
     """Whether a label is there, and if `text` is KEY=VALUE has that value."""
     key, equals, value = text.partition("=")
     return key in labels and (not equals or labels[key] == value)
+
+
+def has_name(name: str, text: str) -> bool:
+    """Whether a name is what `name=` asks for: a regular expression for a part of it; one that is none, a part."""
+    try:
+        return re.search(text, name) is not None
+    except re.error:
+        return text in name
 
 
 def matches(filters: Sequence[tuple[str, str]], is_so: Callable[[str, str], bool]) -> bool:

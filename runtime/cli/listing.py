@@ -6,7 +6,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from runtime.cli.filters import has_label, matches, read_filters
+from runtime.cli.filters import has_label, has_name, matches, read_filters
 from runtime.cli.flags.process import number
 from runtime.cli.options import Option, Parsed, verb
 from runtime.cli.tables import FORMAT, QUIET, print_rows, shortened, span_text
@@ -44,6 +44,7 @@ _COLUMNS = (
 _SIZE = ("SIZE", "Size")
 _FIELDS = ("CreatedAt", "Labels", "Mounts", "Networks", "State", "Size", "LocalVolumes")
 _COMMAND_WIDTH = 20
+_FEWEST_ID_DIGITS = 3
 
 
 @verb("ps", "", "List containers, the newest first: those that run.", _PS, most=0)
@@ -157,8 +158,24 @@ def _is(container: Container, config: Config, state: dict[str, Any], status: str
     if key == "volume":
         return any(value in (volume.name, volume.source, volume.target) for volume in config.volumes)
     if key == "ancestor":
-        return value in (config.image, config.image_id) or config.image.partition(":")[0] == value
-    return {
-        "id": config.id.startswith(value), "name": value.lstrip("/") in config.name, "network": config.network == value,
-        "status": status == value,
-    }[key]  # fmt: skip
+        return _is_of(config, value)
+    if key == "name":
+        return has_name(config.name, value) or has_name(f"/{config.name}", value)
+    return {"id": config.id.startswith(value), "network": config.network == value, "status": status == value}[key]
+
+
+def _is_of(config: Config, text: str) -> bool:
+    """Whether a container is of the image that a name, with or without a tag, or the beginning of an id means."""
+    if not config.image_id:
+        return text == config.image
+    from runtime.image.errors import ImageError
+    from runtime.image.reference import parse_reference
+
+    identity = config.image_id.partition(":")[2]
+    if text == config.image_id or (len(text) >= _FEWEST_ID_DIGITS and identity.startswith(text)):
+        return True
+    try:
+        own, wanted = parse_reference(config.image), parse_reference(text)
+    except ImageError:  # it was run by an id, or from elsewhere
+        return text == config.image
+    return own == wanted or text in (own.name, own.familiar_name)

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from runtime.cli.filters import PRUNE_FILTER, read_prune_filters
+from runtime.cli.filters import PRUNE_FILTER, has_name, read_prune_filters
 from runtime.cli.flags.process import read_labels
 from runtime.cli.options import FORCE, Group, Option, Parsed, confirm, verb
 from runtime.cli.run import each, open_store
@@ -102,7 +102,7 @@ def _row(one: Network, full: bool) -> dict[str, str]:
 def _passes(row: dict[str, str], text: str, used: set[str]) -> bool:
     key, _, value = text.partition("=")
     if key == "name":
-        return value in row["Name"]
+        return has_name(row["Name"], value)
     if key == "id":
         return bool(row["ID"]) and row["ID"].startswith(value[:SHORT_ID])
     if key == "driver":

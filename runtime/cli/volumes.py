@@ -4,7 +4,7 @@ from collections.abc import Collection
 from functools import partial
 from typing import Any
 
-from runtime.cli.filters import PRUNE_FILTER, has_label, matches, read_filters, read_prune_filters
+from runtime.cli.filters import PRUNE_FILTER, has_label, has_name, matches, read_filters, read_prune_filters
 from runtime.cli.flags.process import read_labels
 from runtime.cli.options import FORCE, Group, Option, Parsed, confirm, verb
 from runtime.cli.run import each, open_store
@@ -55,7 +55,7 @@ def _is(row: dict[str, Any], used: Collection[str], key: str, value: str) -> boo
         "dangling": (row["Name"] not in used) == (value in ("true", "1")),
         "driver": row["Driver"] == value,
         "label": has_label(row["Labels"], value),
-        "name": value in row["Name"],
+        "name": has_name(row["Name"], value),
     }
     return answers[key]
 

@@ -82,7 +82,7 @@ def test_the_restart_policy_can_be_changed(pyunion: Pyunion) -> None:
     assert "invalid restart policy 'often'" in pyunion("update", "--restart=often", "box").stderr
 
 
-def test_containers_are_found_by_their_age_and_ports(box: Pyunion) -> None:
+def test_containers_are_found_by_name_age_and_ports(box: Pyunion) -> None:
     ports = ("-p", "127.0.0.1::80", "-p", "127.0.0.1::53/udp")
     box("run", "-d", "--name=web", *ports, "--rootfs", box.rootfs, "sleep", "1000")
     port = box("port", "web", "80").stdout.strip().rpartition(":")[2]
@@ -92,6 +92,9 @@ def test_containers_are_found_by_their_age_and_ports(box: Pyunion) -> None:
 
     assert (names("before=web"), names("since=box")) == (["box"], ["web"])
     assert (names("since=web"), names("before=box")) == ([], [])
+    assert [names(f"name={text}") for text in ("^/box$", "^box$", "^bo$", "b.x|web", "w[")] == [
+        ["box"], ["box"], [], ["web", "box"], []
+    ]  # fmt: skip
     assert (names(f"publish={port}"), names(f"publish={port}/udp"), names("publish=80")) == (["web"], [], [])
 
 

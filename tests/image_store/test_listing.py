@@ -171,3 +171,14 @@ def test_an_image_in_use_stays(pyunion: Command, layout: Path) -> None:
     pyunion("rm", "c")
     assert "Deleted: sha256:" in pyunion("rmi", "other:2")
     assert "no such image" in pyunion("rmi", "other:2", status=1)
+
+
+def test_containers_are_found_by_their_image_as_people_name_it(pyunion: Command, layout: Path) -> None:
+    pyunion("load", layout)
+    pyunion("tag", "example.org/test:1", "box")
+    pyunion("create", "--name=c", "--network=none", "box")
+    identity = pyunion("images", "-q").split()[0]
+    for text in ("box", "box:latest", "docker.io/library/box", identity, identity[:6]):
+        assert pyunion("ps", "-a", "-f", f"ancestor={text}", "--format={{.Names}}") == "c\n", text
+    for text in ("bo", "box:1", "example.org/test:1", "/"):
+        assert pyunion("ps", "-aq", "-f", f"ancestor={text}") == "", text
