@@ -8,6 +8,7 @@ The kernel copies such a file to the index, to write that down; a symlink whose 
 
 import errno
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -229,7 +230,8 @@ def _inherit_nothing(directory: At) -> None:
         except OSError as error:
             if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP):
                 raise
-    directory.chmod(0o700)
+    if directory.stat().st_mode & stat.S_ISGID:
+        directory.chmod(0o700)
 
 
 def remove(dirfd: int, name: bytes) -> None:
