@@ -6,10 +6,12 @@ import stat
 import pytest
 
 from tests.semantics.sidebyside import (
+    EXCHANGE,
     TIMES,
     names,
     outcome,
     put,
+    renameat2,
     run_beside,
 )
 from tests.support import needs
@@ -74,6 +76,21 @@ def test_72_numbers_are_unique(tmp_path, union_mount):
         put(root / f"dir/new{number}", "x")
     numbers = [path.lstat().st_ino for path in root.rglob("*")]
     assert len(numbers) == len(set(numbers))
+
+
+def test_18_68_listings_have_the_number_of_what_was_exchanged(tmp_path):
+    """By whoever mounts it: a directory that holds a copy has to say so."""
+
+    def act(root):
+        for name, other in (("one", "file"), ("two", "dir")):
+            put(root / f"made/{name}/mine", "x")
+            renameat2(root / f"made/{name}/mine", root / other, EXCHANGE)
+
+    def build(layers):
+        put(layers[1] / "file", "x")
+        put(layers[1] / "dir/below", "x")
+
+    run_beside(tmp_path, build, act, ignore=TIMES)
 
 
 def test_69_one_device_for_all(tmp_path):

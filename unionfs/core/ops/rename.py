@@ -130,6 +130,7 @@ class _Move:
     def exchange(self) -> None:
         other = self.other
         assert other is not None
+        copyup.mark_impure(self.union, copyup.upper_dir(self.union, self.source))
         self._prepare(self.node, self.source, self.name, self.target)
         self._prepare(other, self.target, self.newname, self.source)
         fsops.renameat2(self.old.dirfd, self.name, self.new.dirfd, self.newname, RENAME_EXCHANGE)
