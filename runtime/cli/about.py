@@ -7,7 +7,7 @@ from importlib.metadata import version as version_of
 from typing import Any
 
 from runtime.cli.options import Parsed, verb
-from runtime.cli.tables import FORMAT_DESCRIBED, print_described
+from runtime.cli.tables import FORMAT_DESCRIBED, print_one
 from runtime.container.cgroups import hierarchies
 from runtime.container.describe import status_of
 from runtime.container.store import Store
@@ -31,7 +31,7 @@ def info(options: Parsed, places: Places) -> int:
     """`pyunion info`. Raises Refusal."""
     about = _about(places)
     if options.one("format"):
-        print_described([about], options.one("format"))
+        print_one(about, options.one("format"))
         return 0
     for head, field in _INFO:
         print(f"{head}: {size_text(about[field]) if field == 'MemTotal' else about[field]}")
@@ -47,7 +47,7 @@ def version(options: Parsed, _places: Places) -> int:
         "KernelVersion": os.uname().release, "PythonVersion": platform.python_version(),
     }  # fmt: skip
     if options.one("format"):
-        print_described([{"Client": one, "Server": one}], options.one("format"))
+        print_one({"Client": one, "Server": one}, options.one("format"))
         return 0
     kind = f"{one['Os']}/{one['Arch']}"
     print(f"pyunion {one['Version']}, {kind}, Linux {one['KernelVersion']}, Python {one['PythonVersion']}")

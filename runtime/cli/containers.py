@@ -34,10 +34,9 @@ def top(options: Parsed, places: Places) -> int:
 
 def _of_ps(words: list[str], pids: list[int]) -> list[tuple[str, ...]]:
     """What `ps` says with these options of the processes `pids`: its rows, the head first. Raises Refusal."""
-    try:
-        result = subprocess.run(["ps", *words], capture_output=True, text=True, errors="replace", check=False)
-    except FileNotFoundError:
-        raise Refusal("top with options needs ps(1), which isn't installed (package procps)", status=1) from None
+    result = _ps([*words, "-q", ",".join(map(str, pids))])
+    if result.returncode:  # as some options can't be had with it; without it, others show the caller's processes alone
+        result = _ps(words)
     lines = result.stdout.splitlines()
     if result.returncode or not lines:
         raise Refusal(f"ps {' '.join(words)}: {result.stderr.strip() or 'it said nothing'}", status=1)
@@ -47,6 +46,13 @@ def _of_ps(words: list[str], pids: list[int]) -> list[tuple[str, ...]]:
     rows = [tuple(line.split(None, len(head) - 1)) for line in lines]
     place, wanted = head.index("PID"), {str(pid) for pid in pids}
     return [rows[0], *(row for row in rows[1:] if len(row) == len(head) and row[place] in wanted)]
+
+
+def _ps(words: list[str]) -> "subprocess.CompletedProcess[str]":
+    try:
+        return subprocess.run(["ps", *words], capture_output=True, text=True, errors="replace", check=False)
+    except FileNotFoundError:
+        raise Refusal("top with options needs ps(1), which isn't installed (package procps)", status=1) from None
 
 
 @verb("diff", "CONTAINER", "List what a container added (A), changed (C) and deleted (D).", least=1, most=1)

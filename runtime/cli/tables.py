@@ -58,6 +58,11 @@ def print_described(found: Sequence[Mapping[str, object]], form: str) -> None:
     print("".join(f"{template.render(one)}\n" for one in found), end="")
 
 
+def print_one(about: Mapping[str, object], form: str) -> None:
+    """The same for what there is one of: `json` isn't a list then. Precondition: there is a format."""
+    print_described([about], "{{json .}}" if form == "json" else form)
+
+
 def _print_formatted(rows: Sequence[Mapping[str, object]], heads: Mapping[str, str], form: str) -> None:
     from runtime.cli.template import Template
 

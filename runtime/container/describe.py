@@ -106,9 +106,40 @@ def _host_config(config: Config) -> dict[str, Any]:
         ],
         "OomScoreAdj": config.oom_score_adj or 0,
         "Tmpfs": {tmpfs.target: ",".join(tmpfs.flags) for tmpfs in config.tmpfs},
+        **_limits(config.limits),
+        "PortBindings": _bindings(config),
+        "CapAdd": config.security.get("cap_add", []),
+        "CapDrop": config.security.get("cap_drop", []),
         "Limits": config.limits,
         "Security": config.security,
     }
+
+
+def _limits(limits: dict[str, Any]) -> dict[str, Any]:
+    """As Docker calls them; 0 and nothing where none was asked for."""
+    quota_us, period_us = limits.get("cpu_quota_us", 0), limits.get("cpu_period_us", 0)
+    return {
+        "Memory": limits.get("memory", 0),
+        "MemorySwap": limits.get("memory_swap", 0),
+        "MemoryReservation": limits.get("memory_reservation", 0),
+        "NanoCpus": quota_us * 10**9 // period_us if quota_us > 0 and period_us else 0,
+        "CpuShares": limits.get("cpu_shares", 0),
+        "CpuQuota": quota_us,
+        "CpuPeriod": period_us,
+        "CpusetCpus": limits.get("cpuset_cpus", ""),
+        "PidsLimit": limits.get("pids_limit", 0),
+    }
+
+
+def _bindings(config: Config) -> dict[str, list[dict[str, str]]]:
+    """The ports that are to be published, each with where; nothing: that is chosen at the start."""
+    from runtime.network import wanted
+
+    found: dict[str, list[dict[str, str]]] = {}
+    for port in wanted.read(config).ports:
+        where = {"HostIp": port.host_ip, "HostPort": str(port.host_port or "")}
+        found.setdefault(f"{port.port}/{port.protocol}", []).append(where)
+    return found
 
 
 def _maps(config: Config) -> dict[str, list[str]]:

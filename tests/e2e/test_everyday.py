@@ -1,5 +1,6 @@
 """What people and scripts that know Docker do every day, beyond what other pages of this folder are about."""
 
+import json
 import os
 import pty
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Pyunion
+from tests.support import needs
 from tests.support.waiting import wait_for
 
 HOSTILE = "a\x1b[31mb\u009b31mc\nd"
@@ -102,6 +104,25 @@ def test_a_further_command_gets_its_environment_from_a_file_too(box: Pyunion, tm
     (tmp_path / "env").write_text("# colours\nA=red\nB=two words\n")
     result = box("exec", "--env-file", tmp_path / "env", "-e", "A=blue", "box", "sh", "-c", 'echo "$A, $B"')
     assert (result.stdout, result.stderr) == ("blue, two words\n", "")
+
+
+def test_what_was_asked_for_is_found_under_dockers_names(pyunion: Pyunion) -> None:
+    options = ("-m=64m", "--cpus=0.5", "--cgroups=best-effort", "-p=8000:80", "-p=53/udp", "--cap-drop=KILL")
+    pyunion("create", "--name=box", *options, "--rootfs", pyunion.rootfs, "true")
+    host = json.loads(pyunion("inspect", "-f", "{{json .HostConfig}}", "box").stdout)
+    assert (host["Memory"], host["NanoCpus"], host["CapDrop"], host["CapAdd"]) == (1 << 26, 500_000_000, ["KILL"], [])
+    assert host["PortBindings"] == {
+        "80/tcp": [{"HostIp": "", "HostPort": "8000"}], "53/udp": [{"HostIp": "", "HostPort": ""}]
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "head"), [(["-o", "pid,args"], "PID COMMAND"), (["aux"], "USER PID %CPU")])
+def test_processes_are_listed_as_ps_has_them(box: Pyunion, options: list[str], head: str) -> None:
+    needs.commands("ps")
+    lines = [" ".join(line.split()) for line in box("top", "box", *options).stdout.splitlines()]
+    assert len(lines) == 2
+    assert lines[0].startswith(head)
+    assert lines[1].endswith("sleep 1000")
 
 
 def test_what_was_written_can_be_asked_for(box: Pyunion) -> None:

@@ -60,6 +60,7 @@ def test_a_group_lists_its_verbs(pyunion: Pyunion) -> None:
 
 def test_scripts_can_ask_for_the_version_and_the_machine(stopped: Pyunion) -> None:
     assert stopped("version", "--format", "{{.Server.Version}}").stdout == stopped("--version").stdout.split()[1] + "\n"
+    assert json.loads(stopped("version", "-f", "json").stdout)["Client"]["Os"] == "linux"
     about = json.loads(stopped("info", "--format", "{{json .}}").stdout)
     counts = (about["Containers"], about["ContainersRunning"], about["ContainersStopped"], about["Images"])
     assert counts == (2, 1, 1, 0)
