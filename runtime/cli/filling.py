@@ -1,5 +1,6 @@
 """New volumes get what the image has in their place, as Docker's do."""
 
+import errno
 import os
 import stat
 
@@ -33,10 +34,11 @@ def _fill(root: int, volume: Volume) -> None:
         return
     target = os.open(volume.source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        if stat.S_ISDIR(os.fstat(source).st_mode):
-            with packed(lambda: source) as stream:
-                stream.unpack(Target(copy.below(target), b""), None)
-            copy_attributes(f"/proc/self/fd/{source}/.", volume.source)
+        if not stat.S_ISDIR(os.fstat(source).st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, "the image has something there that is no directory")
+        with packed(lambda: source) as stream:
+            stream.unpack(Target(copy.below(target), b""), None)
+        copy_attributes(f"/proc/self/fd/{source}/.", volume.source)
     finally:
         os.close(source)
         os.close(target)

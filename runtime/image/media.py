@@ -6,6 +6,7 @@ index at once is refused (CVE-2021-41190).
 """
 
 import json
+import re
 from typing import Any, NamedTuple
 
 from runtime.image.digest import Digest, of, parse_digest
@@ -14,6 +15,7 @@ from runtime.image.platform import Platform, choose, normal
 
 MOST_DOCUMENT_BYTES = 4 << 20
 _MOST_SIZE = (1 << 63) - 1
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -99,8 +101,8 @@ def describe_document(media_type: str, data: bytes, **more: Any) -> Descriptor:
 
 
 def to_bytes(value: Json) -> bytes:
-    """A document as we write it: equal values give equal bytes."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+    """A document as we write it: equal values give equal bytes. What is no Unicode becomes U+FFFD, as Go has it."""
+    return _SURROGATE.sub("\ufffd", json.dumps(value, separators=(",", ":"), ensure_ascii=False)).encode()
 
 
 def parse_document(data: bytes, media_type: str = "") -> Manifest | Index:
@@ -175,6 +177,8 @@ def parse_json(data: bytes) -> Json:
         raise Corrupt(f"a document of {len(data)} bytes: {MOST_DOCUMENT_BYTES} are the most")
     try:
         value = json.loads(data.decode(), object_pairs_hook=_object)
+        if b"\\u" in data:
+            value = json.loads(to_bytes(value))
     except (ValueError, RecursionError) as error:
         raise Corrupt(f"a document isn't JSON: {error}") from None
     if not isinstance(value, dict):
@@ -228,15 +232,17 @@ _RUN_TYPES = {
     "Env": list, "Entrypoint": list, "Cmd": list, "WorkingDir": str, "User": str, "Volumes": dict,
     "ExposedPorts": dict, "StopSignal": str, "Labels": dict, "OnBuild": list, "Shell": list,
 }
-_LISTS = [key for key, kind in _RUN_TYPES.items() if kind is list]
 
 
 def _run_config(value: Json) -> Json:
     config = _typed(value, "config", dict, {})
     checked = {key: _typed(config, key, kind, kind()) for key, kind in _RUN_TYPES.items() if key in config}
-    for key in _LISTS:
-        if not all(isinstance(word, str) and "\0" not in word for word in checked.get(key, ())):
+    for key, said in checked.items():
+        words = [said] if isinstance(said, str) else list(said)
+        if not all(isinstance(word, str) for word in words):
             raise Corrupt(f"image configuration: {key} isn't a list of strings")
+        if any("\0" in word for word in words):
+            raise Corrupt(f"image configuration: {key} has a NUL in it")
     _strings(config, "Labels")
     return {**config, **checked}
 

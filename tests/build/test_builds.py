@@ -180,6 +180,13 @@ def test_one_file_that_two_sources_name_becomes_two(builder: Builder) -> None:
     assert builder.sh("names", "stat -c %h /d/a /d/link /d/hard /d/soft /e/hard /e/one").split() == list("112221")
 
 
+def test_a_dockerfile_may_hold_what_is_no_unicode(builder: Builder) -> None:
+    context = builder.context("", {"Dockerfile": b"FROM box\nRUN echo caf\xe9 > /x\nLABEL l=caf\xe9\n"})
+    builder.build(context, "-t", "latin")
+    assert builder.sh("latin", "od -An -tx1 /x").split() == ["63", "61", "66", "e9", "0a"]
+    assert config_of(builder, "latin")["Labels"] == {"l": "caf\ufffd"}
+
+
 def test_here_documents_are_scripts_and_files(builder: Builder) -> None:
     context = builder.context(
         "FROM box\nARG X=value\n"

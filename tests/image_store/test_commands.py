@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from runtime.trees import remove_tree
-from tests.image_store.conftest import Command
+from tests.image_store.conftest import Command, busybox
 from tests.image_store.layouts import archive, make_layout, member
 from tests.support import needs
 
@@ -36,6 +36,13 @@ def test_run_of_what_is_not_there(pyunion: Command, layout: Path) -> None:
     foreign = ("run", "--pull=never", "--platform=arm64", "example.org/test:1")
     assert "is here for linux/amd64" in pyunion(*foreign, status=125)
     assert "unknown --pull" in pyunion("run", "--pull", "sometimes", "example.org/test:1", status=125)
+
+
+def test_what_is_no_unicode_in_a_configuration_is_what_go_makes_of_it(pyunion: Command, tmp_path: Path) -> None:
+    config = {"Env": ["LONE=\ud800", "PAIR=\U0001f600"], "Cmd": ["/bin/busybox", "env"]}
+    pyunion("load", make_layout(tmp_path / "layout", [busybox()], config=config))
+    assert {"LONE=\ufffd", "PAIR=\U0001f600"} <= set(pyunion("run", "--rm", "example.org/test:1").splitlines())
+    assert '"LONE=\ufffd"' in pyunion("inspect", "-f", "{{json .Config.Env}}", "example.org/test:1")
 
 
 def test_archives_of_the_real_tools_come_in(pyunion: Command, layout: Path, tmp_path: Path) -> None:

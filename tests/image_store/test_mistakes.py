@@ -61,7 +61,10 @@ def test_what_is_no_image_is_not_loaded(pyunion: Command, tmp_path: Path, conten
     assert one_line(pyunion("load", stdin=content, status=1)).startswith("pyunion load: standard input: ")
 
 
-@pytest.mark.parametrize("config", [{"OnBuild": [5]}, {"OnBuild": "RUN x"}, {"Shell": [["sh"]]}, {"Env": {"A": "b"}}])
+@pytest.mark.parametrize("config", [
+    {"OnBuild": [5]}, {"OnBuild": "RUN x"}, {"Shell": [["sh"]]}, {"Env": {"A": "b"}}, {"User": "\0"},
+    {"Volumes": {"/a\0b": {}}}, {"WorkingDir": "/\0"},
+])  # fmt: skip
 def test_a_configuration_of_other_types_is_not_loaded(
     pyunion: Command, config: dict[str, object], tmp_path: Path
 ) -> None:

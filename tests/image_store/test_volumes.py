@@ -76,3 +76,9 @@ def test_what_is_mounted_there_takes_its_place(pyunion: Command, image: str, tmp
     assert pyunion("run", "--name", "c", *paths, image, "ls", "/data") == "own\n"
     assert volumes(pyunion) == []
     assert os.listdir(tmp_path / "mine") == ["own"]
+
+
+def test_a_volume_in_place_of_a_file_is_refused(pyunion: Command, tmp_path: Path) -> None:
+    pyunion("load", make_layout(tmp_path / "file", [busybox()], config={"Volumes": {"/etc/passwd": {}}}, name="file:1"))
+    error = pyunion("run", "--rm", "file:1", "true", status=125)
+    assert "volume at /etc/passwd: the image has something there that is no directory" in error
