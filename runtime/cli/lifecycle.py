@@ -178,7 +178,7 @@ def _remove(store: Store, name: str, options: Parsed) -> bool:
 def remove(store: Store, container: Container, *, with_volumes: bool = False) -> None:
     """Remove a container, and if asked its volumes without a name. Raises Refusal: it runs."""
     lock = store.take(container)
-    config = container.config() if container.exists() else None
+    config = container.config_if_sound()
     container.remove()
     os.close(lock)
     if config is not None:

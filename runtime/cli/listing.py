@@ -1,6 +1,7 @@
 """The verb `ps`."""
 
 import os
+import sys
 import time
 from contextlib import suppress
 from functools import partial
@@ -12,7 +13,7 @@ from runtime.cli.options import Option, Parsed, verb
 from runtime.cli.tables import FORMAT, QUIET, print_rows, shortened, span_text
 from runtime.container.config import Config
 from runtime.container.describe import status_of
-from runtime.container.record import Container
+from runtime.container.record import Container, Damaged
 from runtime.container.store import Store
 from runtime.names import SHORT_ID
 from runtime.places import Places
@@ -62,6 +63,9 @@ def ps(options: Parsed, places: Places) -> int:
         try:
             about = container.config(), container.state(), status_of(container, container.state())
         except FileNotFoundError:  # removed meanwhile
+            continue
+        except Damaged as error:
+            print(f"pyunion ps: {error}", file=sys.stderr)
             continue
         shown = everyone or about[2] in ("running", "paused", "restarting")
         if shown and matches(filters, partial(_is, container, *about)):

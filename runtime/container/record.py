@@ -32,6 +32,11 @@ from unionfs.linux.process import start_ticks
 
 RUNNING = ("running", "restarting")
 KILLED = SIGNALLED + signal.SIGKILL
+_CREATING = {"status": "creating", "pid": 0, "pid_ticks": 0, "exit_code": 0, "error": "", "restarts": 0}
+
+
+class Damaged(Refusal):
+    """What a container was asked to be can't be read: the machine went down, or somebody wrote to it."""
 
 
 class Container:
@@ -49,8 +54,21 @@ class Container:
         self.filters = f"{places.root}/seccomp"
 
     def config(self) -> Config:
-        """Raises FileNotFoundError if the container was never finished, or is gone."""
-        return from_json(_read_json(f"{self.directory}/config.json"))
+        """Raises FileNotFoundError if the container was never finished, or is gone; Damaged."""
+        path = f"{self.directory}/config.json"
+        try:
+            found = _read_json(path)
+            return from_json({**found, "created_s": found["created_s"]})  # which every one has
+        except (KeyError, TypeError, ValueError):
+            way_out = f"`pyunion rm -f {self.id[:SHORT_ID]}` removes the container"
+            raise Damaged(f"{path} is damaged; {way_out}", status=1) from None
+
+    def config_if_sound(self) -> Config | None:
+        """None if there is none, or if it is damaged."""
+        try:
+            return self.config()
+        except (FileNotFoundError, Damaged):
+            return None
 
     def exists(self) -> bool:
         """Whether it was finished: one whose making was interrupted has no configuration."""
@@ -63,12 +81,18 @@ class Container:
         """What happened last: status, its first process, exit_code, error, started_s, finished_s, restarts.
 
         status is creating (by `run`, whose failure removes it), created, running, restarting or exited; the process
-        is pid, which started pid_ticks after the machine did.
+        is pid, which started pid_ticks after the machine did. One whose record is damaged has ended.
         """
+        path = f"{self.directory}/state.json"
         try:
-            state = _read_json(f"{self.directory}/state.json")
+            found = _read_json(path)
+            state = {**_CREATING, **found, "status": found["status"]}
         except FileNotFoundError:
-            state = {"status": "creating", "pid": 0, "pid_ticks": 0, "exit_code": 0, "error": "", "restarts": 0}
+            state = {**_CREATING}
+        except (KeyError, TypeError, ValueError):
+            ended_s = os.stat(path).st_mtime
+            lost = {"status": "exited", "exit_code": KILLED, "error": "its state.json was damaged"}
+            state = {**_CREATING, **lost, "started_s": ended_s, "finished_s": ended_s}
         if state["status"] in RUNNING and not os.path.exists(self.run_directory):
             # the machine went down
             state.update(status="exited", pid=0, exit_code=KILLED, finished_s=state["started_s"])
@@ -150,8 +174,9 @@ def finish(container: Container, exit_code: int, error: str) -> None:
 
     Only the holder of its lock calls this.
     """
-    config = container.config() if container.exists() else None
-    if config is None or config.auto_remove or container.state()["status"] == "creating":
+    config = container.config_if_sound()
+    wanted = container.exists() and not (config and config.auto_remove) and container.state()["status"] != "creating"
+    if not wanted:
         if config is None or config.volumes:
             from runtime.container.named_volumes import NamedVolumes
 
@@ -178,9 +203,9 @@ def bury(container: Container, error: str) -> None:
     """Do what its monitor would have done, had it lived. Only the holder of its lock calls this."""
     from runtime.container import cgroups
 
-    made = container.exists()
-    cgroups.find(container.id, container.config().limits if made else {}).remove()
-    if made and container.state()["status"] in ("created", "exited"):
+    config = container.config_if_sound()
+    cgroups.find(container.id, config.limits if config else {}).remove()
+    if container.exists() and container.state()["status"] in ("created", "exited"):
         container.release()
     else:
         finish(container, KILLED, error)
@@ -197,7 +222,8 @@ def named(places: Places, name: str) -> str:
 def _read_json(path: str) -> dict[str, Any]:
     with open(path, encoding="utf-8") as file:
         value = json.load(file)
-    assert isinstance(value, dict), path
+    if not isinstance(value, dict):
+        raise TypeError(path)
     return value
 
 
