@@ -121,7 +121,8 @@ def machine(own_network: None) -> Iterator[Machine]:
 
 
 def _connect(machine: Machine, neighbour: int) -> None:
-    say("sysctl", "-qw", "net.ipv4.ip_forward=0")  # which a new namespace has from this machine
+    for interface in ("all", "default", "lo"):  # a new namespace has what this machine has, where networks may be used
+        say("sysctl", "-qw", f"net.ipv4.conf.{interface}.forwarding=0")
     say("ip", "link", "add", "up0", "type", "veth", "peer", "name", "up1", "netns", str(neighbour))
     say("ip", "address", "add", f"{MACHINE}/24", "dev", "up0")
     say("ip", "-6", "address", "add", "2001:db8::2/64", "dev", "up0", "nodad")
