@@ -12,7 +12,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from runtime.container import cgroups, console, control, driver, init, mapped, namespaces, network, signals, stragglers
+from runtime.container import (
+    attached,
+    cgroups,
+    console,
+    control,
+    driver,
+    init,
+    mapped,
+    namespaces,
+    network,
+    signals,
+    stragglers,
+)
 from runtime.container.config import Config, Maps
 from runtime.container.driver import Serving
 from runtime.container.events import emit
@@ -146,7 +158,7 @@ class Life:
         self._lend(*planned.descriptors())
         if any(volume.image for volume in config.volumes):
             self._serve_images()
-        hosts, resolv_conf = self._network_files()
+        hosts, resolv_conf = attached.texts(self._container, config, is_root=self._maps is None)
         mark("control group made")
         stdin = os.pipe() if config.interactive and not config.tty else _NONE
         stdout, stderr = (_NONE, _NONE) if config.tty else (os.pipe(), os.pipe())
@@ -222,40 +234,11 @@ class Life:
         with suppress(BrokenPipeError):  # it has failed, which is heard of soon
             os.write(self._go, b"g")
 
-    def _network_files(self) -> tuple[bytes, bytes]:
-        """The texts of /etc/hosts and /etc/resolv.conf."""
-        config, container = self._config, self._container
-        if network.is_ours(config) and self._maps is None:
-            from runtime.network import attach, wanted
-
-            return attach.prepare(container.places, container.id, config.name, config.hostname, wanted.read(config))
-        if network.is_ours(config):
-            from runtime.network import userland, wanted
-
-            return userland.prepare(config.hostname, config.network, wanted.read(config))
-        if config.network.startswith("container:"):
-            from runtime.network import attach, wanted
-
-            other = Container(container.places, config.network.removeprefix("container:"))
-            names = (other.config().hostname, config.hostname)
-            return attach.shared(other.places, other.id, names, wanted.read(other.config()))
-        if config.networks:
-            from runtime.network import files, wanted
-
-            return files.plain(config.hostname, wanted.read(config))
-        return network.hosts(config.hostname), network.resolv_conf()
-
     def _connect(self) -> None:
         """The first process has its network namespace: connect it; meanwhile it goes on and waits in the end."""
-        from runtime.network import attach, userland, wanted
-
-        container, asked = self._container, wanted.read(self._config)
+        namespace = None if self._maps is None else self.namespaces[namespaces.KINDS.index("net")]
         try:
-            if self._maps is None:
-                attach.attach(container.places, container.id, asked, self._init)
-            else:
-                netns = self.namespaces[namespaces.KINDS.index("net")]
-                userland.attach(container.places, container.id, self._config.network, asked, netns)
+            attached.connect(self._container, self._config, self._init, namespace)
         except Refusal as error:
             self._read_progress()  # if the first process has failed, that is why this did
             self._progress.fail(error.status, str(error))
@@ -266,19 +249,7 @@ class Life:
 
     def follow_networks(self) -> str:
         """The container is on other networks now: have it know its addresses, and find names. Nothing, or why not."""
-        from runtime.container import ownfile
-        from runtime.network import attach, wanted
-
-        container, asked = self._container, wanted.read(self._config)
-        try:
-            own_lines = attach.own_lines(container.places, container.id, self._config.hostname, asked)
-            ownfile.rewrite(self._init_fd, b"hosts", own_lines)
-            text = attach.serve_names(container.places, container.id, asked, self._init)
-            if text:
-                ownfile.rewrite(self._init_fd, b"resolv.conf", lambda _: text)
-        except Refusal as error:
-            return str(error)
-        return ""
+        return attached.follow(self._container, self._config, self._init, self._init_fd)
 
     def _on_terminal(self, channel: int) -> None:
         """The first process has made the terminal: its master is ours to serve."""
