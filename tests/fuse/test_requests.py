@@ -121,85 +121,6 @@ def test_what_was_seen_is_not_asked_again(make_union: MakeUnion) -> None:
     assert counts[2] == {}
 
 
-DIRECTORIES, FILES = 20, 30
-FIRST = 5
-"""Listings after which it shows what a lister wants."""
-
-
-def forest(lower: Path) -> None:
-    for directory in range(DIRECTORIES):
-        for number in range(FILES):
-            (lower / f"dir{directory:02}").mkdir(exist_ok=True)
-            (lower / f"dir{directory:02}/{number}").write_text("content")
-
-
-def walk(top: Path) -> None:
-    """Print the size of each object, in a process of its own."""
-    shown = subprocess.run(["find", top, "-printf", "%s\n"], capture_output=True, check=True).stdout
-    assert len(shown.splitlines()) == 1 + DIRECTORIES * (1 + FILES)
-
-
-@pytest.mark.uses("DO_READDIRPLUS")
-def test_a_walk_gets_attributes_with_the_names(make_union: MakeUnion) -> None:
-    union = make_union(forest)
-    with counting(union.top) as counted:
-        walk(union.top)
-    assert counted["lookup"] < 12, "samples of its first directories, of 620 objects"
-    assert counted["readdirplus"] == 2 * (1 + DIRECTORIES)
-
-
-@pytest.mark.uses("DO_READDIRPLUS", "NO_OPENDIR_SUPPORT", "EXPLICIT_INVAL_DATA")
-def test_who_looks_at_nothing_soon_gets_names_alone(make_union: MakeUnion) -> None:
-    union = make_union(forest)
-    with counting(union.top) as counted:
-        for folder in sorted(os.listdir(union.top)):
-            assert len(os.listdir(union.top / folder)) == FILES
-    assert counted == {"readdirplus": 2 * (1 + DIRECTORIES)}
-    with counting(union.top) as counted:
-        os.stat(union.top / f"dir{DIRECTORIES - 1:02}/7")
-        os.stat(union.top / "dir00/7")
-    assert counted["lookup"] == 1, "the second one's attributes came with its directory"
-
-
-@pytest.mark.uses("DO_READDIRPLUS")
-def test_a_walk_where_names_alone_were_listed_asks_for_the_listings_again(make_union: MakeUnion) -> None:
-    union = make_union(forest)
-    for folder in sorted(os.listdir(union.top)):
-        os.listdir(union.top / folder)
-    with counting(union.top) as counted:
-        walk(union.top)
-    assert counted["lookup"] < FILES + 12, "its first directory"
-    assert counted["readdirplus"] >= 2 * (DIRECTORIES - FIRST)
-    with counting(union.top) as counted:
-        walk(union.top)
-    assert "readdirplus" not in counted, "now the kernel keeps them"
-
-
-@pytest.mark.uses("DO_READDIRPLUS", "NO_OPENDIR_SUPPORT", "EXPLICIT_INVAL_DATA")
-def test_names_alone_that_are_listed_twice_are_kept(make_union: MakeUnion) -> None:
-    union = make_union(forest)
-    for _ in range(2):
-        for folder in sorted(os.listdir(union.top)):
-            os.listdir(union.top / folder)
-    with counting(union.top) as counted:
-        for folder in sorted(os.listdir(union.top)):
-            assert len(os.listdir(union.top / folder)) == FILES
-    assert "readdirplus" not in counted
-
-
-@pytest.mark.uses("DO_READDIRPLUS")
-def test_who_lists_names_first_and_walks_then_sends_lookups_for_a_directory_or_two(make_union: MakeUnion) -> None:
-    union = make_union(forest)
-    folders = sorted(os.listdir(union.top))
-    for folder in folders[:10]:
-        os.listdir(union.top / folder)
-    with counting(union.top) as counted:
-        for folder in folders[10:]:
-            for name in os.listdir(union.top / folder):
-                os.stat(union.top / folder / name)
-    assert counted["lookup"] <= 10 + 2 * FILES
-
-
 @pytest.fixture
 def debian(image: Image, public_path: Path, union_mount: MountFactory) -> Path:
     """The real image, mounted with an upper."""
@@ -229,6 +150,7 @@ def caches_dropped() -> str:
 
 
 @FEW
+@pytest.mark.uses("POSIX_ACL")  # else `ls -l` is told by us, each time, that there are none
 @pytest.mark.image
 def test_what_programs_send_the_second_time(debian: Path) -> None:
     """Those inside are run by a shell in a chroot, which opens four files and has one asked for a capability."""

@@ -6,12 +6,11 @@ used again, so a reader that stands at any cookie misses and repeats nothing wha
 """
 
 import os
-import stat
 from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from unionfs.core.dialect import IMPURE, WH_OPAQUE, WH_PREFIX, Dialect
+from unionfs.core.dialect import WH_OPAQUE, WH_PREFIX, Dialect
 from unionfs.core.layer import DirFds, DirPart
 from unionfs.linux.at import At
 
@@ -29,13 +28,9 @@ _Below = tuple[DirPart, ...]
 class Entry:
     """A name in a directory of the union."""
 
-    __slots__ = ("below", "cookie", "kind", "number", "upper")
+    __slots__ = ("below", "cookie", "upper")
 
-    def __init__(self, upper: bool, below: _Below, number: int = 0, kind: int = 0) -> None:
-        self.number = number
-        """The topmost object's in its layer, if that listing says what the union shows of it; else 0."""
-        self.kind = kind
-        """S_IFMT of it, where there is a number."""
+    def __init__(self, upper: bool, below: _Below) -> None:
         self.cookie = 0
         """Its offset in listings, or 0 if the name is deleted."""
         self.upper = upper
@@ -73,7 +68,6 @@ class DirIndex:
         if entry is None:
             entry = self._entries[name] = Entry(True, ())
         entry.upper = True
-        entry.number = 0
         if not entry.cookie:
             entry.cookie = self._next
             self._next += 1
@@ -136,17 +130,17 @@ class DirIndex:
         for part in parts:
             names, deleted = _scan(fds.fd(part), part, dialect)
             if part.layer.is_upper:
-                entries.update((name, Entry(True, (), number, kind)) for name, number, kind in names)
+                entries.update((name, Entry(True, ())) for name in names)
                 gone.update(deleted)  # yet what they delete is remembered: a new object needs a whiteout again
                 hidden.update(name for name in deleted if name in entries)  # a `.wh.` file stays beside a new object
                 continue
             alone = (part,)
-            for name, number, kind in names:
+            for name in names:
                 if name in hidden:
                     continue
                 entry = entries.get(name)
                 if entry is None:
-                    entries[name] = Entry(False, alone, number, kind)
+                    entries[name] = Entry(False, alone)
                 else:
                     below = (*entry.below, part)
                     entry.below = shared.setdefault(below, below)
@@ -158,43 +152,27 @@ class DirIndex:
         return index
 
 
-def _scan(fd: int, part: DirPart, dialect: Dialect) -> tuple[list[tuple[bytes, int, int]], list[bytes]]:
-    """The names in one layer's directory, each with Entry.number and kind; those that it deletes from layers below."""
-    names: list[tuple[bytes, int, int]] = []
+def _scan(fd: int, part: DirPart, dialect: Dialect) -> tuple[list[bytes], list[bytes]]:
+    """The names in one layer's directory, and those that it deletes from the layers below."""
+    names: list[bytes] = []
     deleted: list[bytes] = []
     xwhiteouts = part.marks(fd, dialect).xwhiteouts
     wh_names = dialect.wh_names
-    tells = _tells_numbers(fd, part, dialect)
     with os.scandir(At(fd, b".").path) as entries:
         for found in entries:
             name = found.name
-            suspect = False
             if found.is_file(follow_symlinks=False):
-                suspect, kind = xwhiteouts, stat.S_IFREG
-            elif found.is_dir(follow_symlinks=False):
-                kind = stat.S_IFDIR
-            elif found.is_symlink():
-                kind = stat.S_IFLNK
+                suspect = xwhiteouts
             else:
-                suspect, kind = True, 0
+                suspect = not found.is_dir(follow_symlinks=False) and not found.is_symlink()
             if suspect and _is_whiteout(part, At(fd, name), dialect):
                 deleted.append(name)
             elif wh_names and name.startswith(WH_PREFIX):
                 if name != WH_OPAQUE:
                     deleted.append(name[len(WH_PREFIX) :])
             else:
-                names.append((name, found.inode() if tells and kind else 0, kind))
+                names.append(name)
     return names, deleted
-
-
-def _tells_numbers(fd: int, part: DirPart, dialect: Dialect) -> bool:
-    """Whether the listing of a layer's directory has the numbers and types that the union shows.
-
-    Not of what is mounted there, of what an xattr has mode or origin; no origins are where nothing is marked impure.
-    """
-    if part.layer.override or os.fstat(fd).st_dev != part.layer.device:
-        return False
-    return not part.layer.is_upper or (bool(dialect.prefix) and dialect.get(At(fd, b"."), IMPURE) is None)
 
 
 def _is_whiteout(part: DirPart, place: At, dialect: Dialect) -> bool:

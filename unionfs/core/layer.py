@@ -22,7 +22,7 @@ _INSIDE = fsops.RESOLVE_BENEATH | fsops.RESOLVE_NO_SYMLINKS | fsops.RESOLVE_NO_M
 class Layer:
     """One layer of the union."""
 
-    __slots__ = ("device", "index", "is_bottom", "is_id_mapped", "is_upper", "override", "path", "root", "xwhiteouts")
+    __slots__ = ("index", "is_bottom", "is_id_mapped", "is_upper", "override", "path", "root", "xwhiteouts")
 
     def __init__(
         self, index: int, path: bytes, root: int, *, is_upper: bool = False, is_bottom: bool = False
@@ -33,8 +33,6 @@ class Layer:
         """As the user gave it; for messages only."""
         self.root = root
         """O_PATH descriptor, open as long as the union is."""
-        self.device = 0
-        """st_dev of its root."""
         self.is_upper = is_upper
         self.is_bottom = is_bottom
         """Whether nothing is below, so that what it says of layers below is nothing."""

@@ -124,7 +124,6 @@ def _assemble(
     origins = Origins()
     stats = [os.fstat(layer.root) for layer in layers]
     for layer, st in zip(layers, stats, strict=True):
-        layer.device = st.st_dev
         inodes.number(real_id(st))  # numbers the filesystems, the upper's first
         origins.add_layer(layer.root, st.st_dev)
     # a merged directory shows the number of its uppermost lower

@@ -1,11 +1,9 @@
 """Verbs on open directories: opendir, readdir, releasedir, fsyncdir."""
 
 import os
-import stat
 from collections.abc import Iterator
 
 from unionfs.core import checks, holding, objects, tree
-from unionfs.core.index import Entry
 from unionfs.core.inodes import Dir, DirHandle, Node
 from unionfs.core.model import StatLike
 from unionfs.core.union import Union
@@ -47,43 +45,6 @@ def entries(union: Union, node: Dir, offset: int) -> Iterator[tuple[int, bytes, 
         except FileNotFoundError:  # a layer was changed under us
             continue
         yield cookie, name, child, st
-
-
-def names(union: Union, node: Dir, offset: int) -> Iterator[tuple[int, bytes, int, int]]:
-    """As `entries`, without attributes: (its offset, name, number, S_IFMT of its mode).
-
-    No object is looked at if its layer's listing had both, and no node is made.
-    """
-    if node.dead:
-        return
-    if offset < 1:
-        yield 1, b".", node.ino, stat.S_IFDIR
-    if offset < 2:
-        yield 2, b"..", (node.parent or node).ino, stat.S_IFDIR
-    index = tree.listing(union, node)
-    for cookie, name in index.after(max(offset, 2)):
-        entry = index.get(name)
-        if entry is not None and entry.number and (number := _listed_number(union, node, name, entry)):
-            yield cookie, name, number, entry.kind
-            continue
-        try:
-            child, st = tree.child_attr(union, node, name)
-        except FileNotFoundError:  # as in `entries`
-            continue
-        holding.forget(union, child)
-        yield cookie, name, child.ino, stat.S_IFMT(st.st_mode)
-
-
-def _listed_number(union: Union, parent: Dir, name: bytes, entry: Entry) -> int:
-    """The number of a name by what its layer's listing had; 0 if that doesn't say what users see."""
-    child = parent.children.get(name)
-    if child is not None:
-        return child.ino
-    if entry.upper and entry.below:  # what merges has the number of a lower
-        return 0
-    layer = union.layers[0] if entry.upper else entry.below[0].layer
-    number = union.inodes.number((layer.device, entry.number))
-    return 0 if union.inodes.get(number) else number  # another object's, or of another name
 
 
 def release_unused(union: Union, node: Node) -> None:

@@ -12,7 +12,6 @@ from unionfs.core.work import Steps
 from unionfs.fuse import mounting
 from unionfs.fuse.direct import protocol, statistics
 from unionfs.fuse.direct.bulk import Bulk
-from unionfs.fuse.direct.listers import Listers
 from unionfs.fuse.direct.nodeids import NodeIds
 from unionfs.fuse.direct.passthrough import Passthrough
 from unionfs.fuse.direct.preload import Preload, Store
@@ -40,7 +39,6 @@ class Mount:
         self.replies = Replies(timeout_s)
         self.nodeids = NodeIds(union)
         self.node = self.nodeids.node
-        self.listers = Listers()
         self.replaced: list[File] = []
         """Files that have got a new nodeid: the kernel is to look their names up again."""
         self.refuses_sync = union.options.volatile

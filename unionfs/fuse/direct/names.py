@@ -15,7 +15,6 @@ def look_up(mount: Mount, request: Request) -> Answer:
     except FileNotFoundError:
         return mount.replies.absent
     mount.preload.looked_up(node, st.st_size)
-    mount.listers.looked_up(request.nodeid)
     return mount.told((node, st))
 
 

@@ -12,7 +12,6 @@ _TYPE_SHIFT = 12
 _BASIC_STATS = 0x7FF  # STATX_BASIC_STATS, include/uapi/linux/stat.h
 _BTIME = 0x800
 _ATTR_OUT_NOW = protocol.ATTR_OUT.pack(0, 0)
-_NOTHING_SAID = bytes(protocol.ENTRY_OUT.size + protocol.ATTR.size)
 _DIRENTPLUS_BYTES = protocol.ENTRY_OUT.size + protocol.ATTR.size + protocol.DIRENT.size
 
 
@@ -40,7 +39,7 @@ class Replies:
 
     def direntplus(self, nodeid: int, node: Node, st: StatLike, offset: int, name: bytes) -> bytes:
         """One entry of READDIRPLUS; nodeid 0 says that the kernel takes no reference."""
-        return self.entry(nodeid, node, st) + dirent(node.ino, st.st_mode, offset, name)
+        return self.entry(nodeid, node, st) + dirent(node, st, offset, name)
 
     def statx(self, node: Node, st: StatLike, birth_ns: int | None) -> bytes:
         """statx_out; without time of birth where the layer has none."""
@@ -78,14 +77,11 @@ def direntplus_bytes(name: bytes) -> int:
     return _DIRENTPLUS_BYTES + len(name) + -len(name) % 8
 
 
-def dirent(number: int, mode: int, offset: int, name: bytes) -> bytes:
-    """One entry of READDIR; of `mode` S_IFMT counts."""
-    return protocol.DIRENT.pack(number, offset, len(name), mode >> _TYPE_SHIFT) + name + bytes(-len(name) % 8)
-
-
-def direntplus_alone(number: int, mode: int, offset: int, name: bytes) -> bytes:
-    """One entry of READDIRPLUS of which nothing more is said: the kernel takes no reference."""
-    return _NOTHING_SAID + dirent(number, mode, offset, name)
+def dirent(node: Node, st: StatLike, offset: int, name: bytes) -> bytes:
+    """One entry of READDIR."""
+    return (
+        protocol.DIRENT.pack(node.ino, offset, len(name), st.st_mode >> _TYPE_SHIFT) + name + bytes(-len(name) % 8)
+    )
 
 
 def _attr(node: Node, st: StatLike) -> bytes:

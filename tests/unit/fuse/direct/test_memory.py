@@ -39,10 +39,8 @@ def walk(carrier: Carrier, nodeid: int = protocol.ROOT_ID) -> list[int]:
             found, *_ = protocol.ENTRY_OUT.unpack_from(answer, place)
             place += protocol.ENTRY_OUT.size + protocol.ATTR.size
             _, offset, length, kind = protocol.DIRENT.unpack_from(answer, place)
-            name = answer[place + protocol.DIRENT.size :][:length]
             place += protocol.DIRENT.size + length + -length % 8
-            if name not in (b".", b".."):
-                found = found or carrier.look_up(name, nodeid)
+            if found:
                 told.append(found)
                 told += walk(carrier, found) if kind == 4 else []
     return told
