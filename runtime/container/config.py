@@ -122,7 +122,7 @@ class Config(NamedTuple):
     security: dict[str, Any] = {}
     """Capabilities, system calls, labels: see confine.py."""
     maps: Maps | None = None
-    """Of its user namespace, if root made it one."""
+    """Of its user namespace, if root made it one, or an ordinary user one within his container's."""
     umask: int = 0o022
     pidfile: str = ""
     """Where the first process's pid is to be written."""

@@ -71,7 +71,8 @@ def run(container: Container, asked: Asked, wish: Wish) -> int:
     doors = namespaces.open_doors(container, is_root=os.geteuid() == 0)
     config = container.config()
     lent = console.lend() if asked.tty and wish.stdin else None
-    ours, guard = begin(container, config, asked, doors, userns.maps() if userns.needed() else config.maps, lent)
+    maps = config.maps or (userns.maps() if userns.needed() else None)
+    ours, guard = begin(container, config, asked, doors, maps, lent)
     if lent is not None:
         os.close(lent[0])
     for fd in doors.descriptors():
@@ -167,7 +168,8 @@ class _Guard:
         stdout, stderr = (_NONE, _NONE) if asked.tty else (os.pipe(), os.pipe())
         channel = console.channel() if asked.tty else _NONE
         theirs = (stdin[0], stdout[1], stderr[1])
-        mapped.give_to_root(self._job.config, theirs)
+        if not userns.needed():  # else they are the user's, who has an id inside
+            mapped.give_to_root(self._job.config, theirs)
         namespaces.join_pids(self._job.doors, self._job.config)
         confined = _confinement(self._job)
         try:

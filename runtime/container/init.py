@@ -19,6 +19,7 @@ from runtime.container.inroot import open_target
 from runtime.container.signals import ALL
 from runtime.container.trace import kept, mark
 from runtime.errors import SIGNALLED, Refusal
+from runtime.rights import is_root_of_a_namespace
 from unionfs.fuse.kernel import detached_mount
 from unionfs.linux import mounts, process
 from unionfs.linux.descriptors import close_all_but, point_at_null
@@ -149,7 +150,11 @@ def _leave_the_host(job: Job) -> tuple[int, list[int]]:
         process.unshare(job.namespaces.new)
         volumes = rootfs.open_volumes(config, job.images)
     else:
-        volumes = rootfs.open_volumes(config, job.images, job.user)
+        mapping = job.user
+        if is_root_of_a_namespace():  # as an ordinary user's monitor is
+            mapping = -1  # nor may he have owners mapped
+            process.unshare(process.CLONE_NEWNS)
+        volumes = rootfs.open_volumes(config, job.images, mapping)
         mapped.enter(job.user, job.namespaces, job.born)
         process.unshare(job.namespaces.new)
     mounts.make_private(b"/")

@@ -73,7 +73,7 @@ def send(container: Container, number: int) -> None:
         elif number == signal.SIGSTOP:
             control.ask_signal(container.run_directory, number)  # the first process can't be told to pass this one on
         else:
-            _send(pidfd, number)
+            _send(container, pidfd, number)
     finally:
         os.close(pidfd)
 
@@ -101,7 +101,7 @@ def thaw(container: Container) -> None:
 
 def _ends(container: Container, pidfd: int, number: int, timeout_s: int) -> bool:
     """Whether it does in time when it gets that signal."""
-    _send(pidfd, number)
+    _send(container, pidfd, number)
     thaw(container)
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
@@ -116,11 +116,14 @@ def _kill(container: Container) -> None:
             pidfd = os.pidfd_open(state["pid"])
             try:
                 if start_ticks(state["pid"]) == state["pid_ticks"]:  # else the number is a stranger's by now
-                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                    _send(container, pidfd, signal.SIGKILL)
             finally:
                 os.close(pidfd)
 
 
-def _send(pidfd: int, number: int) -> None:
+def _send(container: Container, pidfd: int, number: int) -> None:
     with suppress(ProcessLookupError):
-        signal.pidfd_send_signal(pidfd, number)
+        try:
+            signal.pidfd_send_signal(pidfd, number)
+        except PermissionError:  # its root is another of an ordinary user's ids
+            control.ask_signal(container.run_directory, number)

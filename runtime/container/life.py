@@ -176,7 +176,7 @@ class Life:
             if self._init == 0:
                 where = self._container.run_directory
                 pipes = (device, mounted, progress, go, theirs, channel[1])
-                more = (hosts, resolv_conf, self._container.filters, self._maps or config.maps, self._doors[1])
+                more = (hosts, resolv_conf, self._container.filters, config.maps or self._maps, self._doors[1])
                 last = (serving.user, born[1], [image.connection for image in self._images])
                 init.main(init.Job(config, where, *pipes, size, planned, self._group, *more, *last))
         if serving.user >= 0:
@@ -211,7 +211,7 @@ class Life:
         if serving is not None:
             driver.discard(serving)
         space = mapped.open_space(self._config, self._container.places)
-        return driver.fork(self._container, self._lock, None, space)
+        return driver.fork(self._container, self._lock, self._maps, space)
 
     def _watch(self) -> None:
         self._loop.watch(self._init_fd, self._on_init_end)
@@ -298,8 +298,9 @@ class Life:
             return
         from runtime.container.health import Checks, Way
 
-        doors = namespaces.Doors(self._init_fd, [] if self._maps is None else self.namespaces, within=True)
-        way = Way(doors, self._maps or self._config.maps)
+        within = self._config.maps is None
+        doors = namespaces.Doors(self._init_fd, [] if self._maps is None else self.namespaces, within)
+        way = Way(doors, self._config.maps or self._maps)
         self._checks = Checks(self._container, self._config, self._loop, way)
 
     def _end_processes(self) -> None:

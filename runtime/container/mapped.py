@@ -68,6 +68,7 @@ def _open_inside(other: int, channel: "socket.socket") -> None:
     try:
         if other < 0:
             process.unshare(process.CLONE_NEWUSER)
+            process.make_dumpable()  # an ordinary user's monitor may only set the maps of such a process
         else:
             process.setns(other, process.CLONE_NEWUSER)
         user = os.open("/proc/self/ns/user", os.O_RDONLY | os.O_CLOEXEC)

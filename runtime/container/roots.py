@@ -75,9 +75,10 @@ def enter(container: Container) -> None:
     from runtime.container import mapped
 
     process.make_undumpable()
-    pidfd = open_process(container)
-    process.setns(pidfd, process.CLONE_NEWUSER)
-    os.close(pidfd)
+    if os.geteuid() == 0:  # else _from_within() has brought us there
+        pidfd = open_process(container)
+        process.setns(pidfd, process.CLONE_NEWUSER)
+        os.close(pidfd)
     mapped.become_root()
 
 

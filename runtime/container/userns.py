@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from runtime.container import subids
 from runtime.container.config import Maps
-from runtime.errors import FAILURE, Refusal
+from runtime.errors import FAILURE, Refusal, UsageError
 from unionfs.linux import process
 
 _DONE = b"d"
@@ -34,6 +34,30 @@ def maps() -> Maps:
     if uids is None or gids is None or not all(map(shutil.which, _PROGRAMS)):
         return Maps([own_uid], [own_gid])
     return Maps([own_uid, uids], [own_gid, gids])
+
+
+def keep_id(text: str) -> tuple[Maps, str]:
+    """`keep-id[:uid=ID,gid=ID]`: maps in which the user has these ids, by default his own; and who that is inside.
+
+    They are of a namespace within one of maps(). Raises UsageError, Refusal.
+    """
+    given = dict(item.partition("=")[::2] for item in text.partition(":")[2].split(",") if item)
+    ids = {"uid": str(os.geteuid()), "gid": str(os.getegid())} | given
+    if set(ids) != {"uid", "gid"} or not all(number.isascii() and number.isdigit() for number in ids.values()):
+        raise UsageError(f"invalid --userns {text!r}: it is keep-id:uid=ID,gid=ID")
+    outer = maps()
+    if outer.only_root:
+        raise Refusal(f"--userns {text}: /etc/subuid and /etc/subgid give you no ids, or newuidmap is not installed")
+    uids, gids = (_around(int(ids[key]), rows) for key, rows in zip(("uid", "gid"), outer, strict=True))
+    return Maps(uids, gids), f"{ids['uid']}:{ids['gid']}"
+
+
+def _around(own: int, outer: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """Rows in which `own` is the outer namespace's root, and all ids around are its others in order."""
+    count = outer[1][2]
+    below = min(own, count)
+    rows = [(0, 1, below), (own, 0, 1), (own + 1, below + 1, count - below)]
+    return [row for row in rows if row[2]]
 
 
 def enter(mapped: Maps, unshared: int, ready: int) -> None:

@@ -263,6 +263,51 @@ def test_its_health_is_looked_after_and_its_clocks_are_its_own(user: User) -> No
     assert user.output(script).split() == ["0", "86", "box"]
 
 
+def test_keep_id_makes_the_user_who_he_is_outside(user: User) -> None:
+    """Root is somebody else then, who can give files away."""
+    text = user.output("""
+        mkdir mine
+        keep() { box --userns keep-id -v $PWD/mine:/mine "$@"; }
+        keep sh -c 'id -u; id -g; echo x >/mine/his; echo x >/dev/stdout'
+        keep --user 0 sh -c 'id -u; echo x >/f; chown 33:44 /f; stat -c %u:%g /f /mine/his'
+        box --userns keep-id:uid=200,gid=210 -v $PWD/mine:/mine sh -c 'id -u; id -g; echo x >/mine/other'
+        stat -c %u:%g mine/his mine/other
+    """)
+    own = f"{USER}:{USER}"
+    assert text.split() == [str(USER), str(USER), "x", "0", "33:44", own, "200", "210", own, own]
+
+
+def test_a_container_that_keeps_ids_is_used_as_any_other(user: User) -> None:
+    text = user.output(f"""
+        pyunion run -d --name one --userns keep-id --health-cmd 'id -u >/tmp/health' --health-interval 50ms \\
+            --rootfs {user.top}/rootfs sh -c 'chmod 1777 /tmp; exec sleep 1000' >/dev/null
+        until pyunion ps --format '{{{{.Status}}}}' | grep -q '(healthy)'; do :; done
+        pyunion exec one sh -c 'id -u; cat /tmp/health; echo x >/dev/stdout'
+        pyunion exec --user 0 one sh -c 'echo x >/root/f; chown 33:44 /root/f'
+        pyunion cp one:/root/f - | tar -tvf - --numeric-owner | cut -d' ' -f2
+        pyunion cp one:/root/f out; stat -c %u out; pyunion cp out one:/root/g
+        pyunion top one | tail -1 | cut -d' ' -f1
+        box --pid container:one true 2>&1 || :
+        pyunion stop -t 1 one; pyunion start one; pyunion exec one stat -c %u:%g /root/f; pyunion rm -f one
+    """)
+    refused = "pyunion run: container one is in another user namespace: it was made with --userns keep-id"
+    lines = text.splitlines()
+    assert lines[:3] == [str(USER), str(USER), "x"]
+    assert lines[-8:] == ["33/44", str(USER), str(USER), refused, "one", "one", "33:44", "one"]
+
+
+def test_keep_id_that_can_not_be_had_is_refused(user: User) -> None:
+    text = user.output("""
+        for mode in keep-id:gid=x keep-id:size=3 nomap; do box --userns $mode true 2>&1 | head -1; done
+        box --userns keep-id --uidmap 0:1:1 true 2>&1 | head -1
+    """)
+    user.ranges = False
+    text += user.output("box --userns keep-id true 2>&1 || :")
+    starts = ["invalid --userns"] * 2
+    starts += ["--userns nomap: it needs root", "conflicting options", "--userns keep-id: /etc/subuid"]
+    assert all(line.startswith(f"pyunion run: {start}") for line, start in zip(text.splitlines(), starts, strict=True))
+
+
 def test_namespaces_of_another_container_are_shared(user: User) -> None:
     """And the user namespace with them, which is all that has the right to the others."""
     show = "for kind in user pid ipc uts net; do readlink /proc/self/ns/$kind; done | xargs"

@@ -100,6 +100,11 @@ def make_undumpable() -> None:
     _prctl(_PR_SET_DUMPABLE, 0)
 
 
+def make_dumpable() -> None:
+    """The reverse, as after a change of the user it is needed: /proc entries are the user's own again."""
+    _prctl(_PR_SET_DUMPABLE, 1)
+
+
 def set_no_new_privileges() -> None:
     """From now on no exec of this process, or of what it starts, gives privileges: set-id bits count for nothing."""
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)

@@ -25,7 +25,7 @@ NAMESPACES = (
     Option("sysctl", "set a parameter of the kernel that its namespaces have of their own", "", "NAME=VALUE"),
     Option("time-offset", "have boottime or monotonic differ, in a time namespace of its own", "", "CLOCK=SECONDS"),
     Option("uidmap", "users of its user namespace, and which of the machine's they are", "", "ID:ID[:COUNT]"),
-    Option("userns", "host (the default for root), private or container:NAME", "", "MODE"),
+    Option("userns", "host (the default for root), private or container:NAME; keep-id for ordinary users", "", "MODE"),
     Option("uts", "host, private (the default) or container:NAME", "", "MODE"),
 )
 
