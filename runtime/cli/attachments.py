@@ -63,4 +63,5 @@ def attach(options: Parsed, places: Places) -> int:
         signals=options.on("sig-proxy", default=True),
         keys=read_keys(options),
     )
+    control.attach(connection, wish.streams)
     return result(Session(connection, wish).run())

@@ -39,6 +39,8 @@ class Caller(NamedTuple):
     """The caller's own terminal and its settings, to be restored if the caller lends it and can't."""
     size: tuple[int, int] = (0, 0)
     """Rows and columns of the terminal that the command gets, if it gets one."""
+    streams: bytes = b""
+    """What it is attached to, before anything can come there."""
     maps: Maps | None = None
     """Of the user namespace that this is all in, if the caller is an ordinary user."""
 
@@ -51,11 +53,11 @@ class Caller(NamedTuple):
         for fd in self.descriptors():
             os.close(fd)
 
-    def told(self, size: tuple[int, int], lent: bool) -> "Caller":
+    def told(self, size: tuple[int, int], lent: bool, streams: bytes) -> "Caller":
         """As control.unpack_begin() says."""
         if self.terminal is not None and not lent:
             os.close(self.terminal[0])
-        return self._replace(size=size, terminal=self.terminal if lent else None)
+        return self._replace(size=size, terminal=self.terminal if lent else None, streams=streams)
 
 
 def parse_keys(text: str) -> bytes:

@@ -11,7 +11,8 @@ connects says nothing but what it wants: `a` to get and give streams, `s` to sto
     c + letter    nobody reads that stream      s           heard: it won't be started again when it ends
     d             this one may leave without ending the container
     s             don't start it again when it ends
-    b + size + t  begin: the configuration is written; with t, the caller lends its own terminal
+    b + size + t  begin: the configuration is written; t if the caller lends its own terminal, else -;
+        + letters     attached to these streams
     n             the container's namespaces      n, with descriptors of them (see namespaces.KINDS)
     v             it is on other networks now   v + text    heard; or why something can't follow
 """
@@ -31,6 +32,7 @@ OUTPUT, ERROR, RUNS, FAILED, EXITED = b"o", b"e", b"r", b"f", b"x"
 MOST_BYTES = READ_BYTES + 1
 _NAME = "control"
 _SIZE = struct.Struct("HH")
+_LENT, _KEPT = b"t", b"-"
 
 
 def listen(run_directory: str) -> int:
@@ -127,15 +129,21 @@ def unpack_size(data: bytes) -> tuple[int, int]:
     return rows, columns
 
 
-def pack_begin(size: tuple[int, int], lent: bool) -> bytes:
+def pack_begin(size: tuple[int, int], lent: bool, streams: bytes) -> bytes:
     """The message BEGIN, for a container whose terminal is of that size, if it has one."""
-    return BEGIN + pack_size(size) + (b"t" if lent else b"")
+    return BEGIN + pack_size(size) + (_LENT if lent else _KEPT) + streams
 
 
-def unpack_begin(message: bytes) -> tuple[tuple[int, int], bool]:
+def unpack_begin(message: bytes) -> tuple[tuple[int, int], bool, bytes]:
     """The reverse."""
     end = 1 + _SIZE.size
-    return unpack_size(message[1:end]), message[end:] == b"t"
+    return unpack_size(message[1:end]), message[end : end + 1] == _LENT, message[end + 1 :]
+
+
+def attach(connection: int, streams: bytes) -> None:
+    """Attach to these streams. Whoever is gone is heard of later."""
+    with suppress(OSError):
+        os.write(connection, ATTACH + streams)
 
 
 @contextmanager

@@ -72,7 +72,7 @@ def run(container: Container, asked: Asked, wish: Wish) -> int:
     config = container.config()
     lent = console.lend() if asked.tty and wish.stdin else None
     maps = config.maps or (userns.maps() if userns.needed() else None)
-    ours, guard = begin(container, config, asked, doors, maps, lent)
+    ours, guard = begin(container, config, asked, doors, maps, wish.streams, lent)
     if lent is not None:
         os.close(lent[0])
     for fd in doors.descriptors():
@@ -90,11 +90,12 @@ def begin(
     asked: Asked,
     doors: namespaces.Doors,
     maps: Maps | None,
+    streams: bytes,
     lent: tuple[int, console.Settings] | None = None,
 ) -> tuple[int, int]:
     """Start a command: a connection to its guard, as in control.py, and that one's pid. Raises Refusal.
 
-    `maps` and `lent` as in _Job.
+    `streams`: to which it is attached, before anything can come there. `maps` and `lent` as in _Job.
     """
     from runtime.container import cgroups
 
@@ -109,6 +110,7 @@ def begin(
         lent,
     )
     ours, theirs = control.pair()
+    control.attach(ours, streams)
     guard = os.fork()
     if guard == 0:
         _guard(job, theirs)

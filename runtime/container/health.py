@@ -7,7 +7,6 @@ configurations of images.
 
 import os
 import time
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from runtime.container import control, exec
@@ -106,14 +105,13 @@ class Checks:
         self._output.clear()
         try:
             asked = exec.Asked(args, [], "", "", interactive=False, tty=False, privileged=False)
-            self._connection, guard = exec.begin(self._container, self._config, asked, *self._way)
+            streams = control.OUTPUT + control.ERROR
+            self._connection, guard = exec.begin(self._container, self._config, asked, *self._way, streams)
         except Refusal as error:
             self._end(FAILURE, str(error))
             return
         self._guards.append(guard)
         self._loop.watch(self._connection, self._hear)
-        with suppress(OSError):  # it has ended, which is heard of
-            os.write(self._connection, control.ATTACH + control.OUTPUT + control.ERROR)
 
     def _hear(self) -> None:
         message = control.hear(self._connection)

@@ -78,8 +78,8 @@ class Client:
     def _receive(self) -> None:
         try:
             message = os.read(self.fd, control.MOST_BYTES)
-        except BlockingIOError:
-            return
+        except (BlockingIOError, ConnectionResetError):
+            return  # reset: it left without having read all of ours; said once, before what it said last
         except OSError:
             message = b""
         if not message:

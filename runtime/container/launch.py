@@ -111,7 +111,7 @@ def _tell(connection: int, config: Config, wish: Wish) -> None:
 
         size = console.own_size()
     with suppress(BrokenPipeError):
-        os.write(connection, control.pack_begin(size, wish.tty and wish.stdin))
+        os.write(connection, control.pack_begin(size, wish.tty and wish.stdin, wish.streams))
 
 
 def _be_monitor(container: Container, lock: int, caller: Caller) -> NoReturn:

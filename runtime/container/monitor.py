@@ -98,12 +98,13 @@ class _Monitor:
 
     def _listen(self, listener: int, caught: int) -> None:
         self._loop.watch(caught, lambda: self._pass_on(os.read(caught, _PIPE_BYTES)))
-        self._join(self._caller.connection, owner=True)
+        self._join(self._caller.connection, owner=True, streams=self._caller.streams)
         self._listener = listener
         self._loop.watch(self._listener, lambda: self._join(control.accept(self._listener), owner=False))
 
-    def _join(self, fd: int, *, owner: bool) -> None:
+    def _join(self, fd: int, *, owner: bool, streams: bytes = b"") -> None:
         client = Client(fd, self._hear, self._input_is_full, owner=owner)
+        client.streams = streams
         self._clients[:] = [one for one in self._clients if not one.ended]
         self._clients.append(client)
         self._loop.parties.append(client)

@@ -42,6 +42,7 @@ class Session:
         self._keys = _Keys(wish.keys if wish.tty else b"")
         self._ended: Ended | None = None
         self._failure = ""
+        self._began = False
         self.unsaid: deque[bytes] = deque()
         """What the monitor has yet to take."""
         os.set_blocking(connection, False)
@@ -54,9 +55,7 @@ class Session:
             self._loop.watch(caught, lambda: self._on_signals(os.read(caught, _SIGNAL_BYTES)))
 
     def run(self) -> Ended:
-        """Serve until the container's end, or ours, and all output is out."""
-        if self._wish.streams or self._wish.stdin:
-            self.say(control.ATTACH + self._wish.streams)
+        """Serve until the container's end, or ours, and all output is out. Precondition: attached to what is wished."""
         try:
             while self._ended is None or self.busy or self.unsaid:
                 self._loop.turn()
@@ -96,6 +95,8 @@ class Session:
         """Take in what the monitor says."""
         letter, data = message[:1], message[1:]
         if letter in self._sinks:
+            if not self._began:  # it runs, though its first process has yet to say so
+                self._on_start()
             self._sinks[letter].waiting = data
         elif letter == control.RUNS:
             self._on_start()
@@ -116,6 +117,7 @@ class Session:
             self._ended = Ended(None, "", told=True)
 
     def _on_start(self) -> None:
+        self._began = True
         if not self._wish.streams and not self._wish.stdin:
             self.say(control.DETACH)
             self._ended = Ended(None, "", told=True)

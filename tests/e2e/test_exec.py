@@ -7,6 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from runtime.container import control
+from runtime.container.exec import Asked, begin
+from runtime.container.namespaces import open_doors
+from runtime.container.store import Store
+from runtime.places import Places
 from tests.e2e.conftest import Process, Pyunion, descendants, process
 from tests.e2e.test_background import detach
 from tests.support.waiting import wait_for
@@ -133,3 +138,16 @@ def test_what_does_not_run_is_refused(pyunion: Pyunion) -> None:
     pyunion("create", "--name", "one", "--rootfs", pyunion.rootfs, "true")
     result = pyunion("exec", "one", "true")
     assert (result.returncode, result.stderr) == (1, "pyunion exec: container one is not running\n")
+
+
+def test_nothing_is_lost_of_a_command_that_ends_before_anybody_listens(pyunion: Pyunion) -> None:
+    pyunion("run", "-d", "--name=one", "--network=none", "--rootfs", pyunion.rootfs, "sleep", "1000")
+    container = Store(Places(str(pyunion.root), str(pyunion.runroot))).find("one")
+    doors = open_doors(container, is_root=True)
+    asked = Asked(["echo", "hi"], [], "", "", interactive=False, tty=False, privileged=False)
+    connection, guard = begin(container, container.config(), asked, doors, None, control.OUTPUT)
+    os.waitpid(guard, 0)
+    heard = list(iter(lambda: control.hear(connection), b""))
+    assert control.OUTPUT + b"hi\n" in heard
+    for fd in (connection, *doors.descriptors()):
+        os.close(fd)

@@ -10,6 +10,7 @@ import subprocess
 import termios
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -177,6 +178,23 @@ def test_detach_keys_leave_the_container_to_itself_and_attach_comes_back(pyunion
     last.type("exit 7\n")
     assert last.process.wait(30) == 7
     last.close()
+
+
+def test_detach_keys_leave_a_container_that_writes_all_the_time(pyunion: Pyunion) -> None:
+    options = ("--name=one", "--network=none", "--rootfs", str(pyunion.rootfs))
+    screen = Screen(pyunion, *options, "yes", verb=("run", "-it"))
+    screen.expect("y\r\ny")
+    screen.type("\x10\x11")
+    os.set_blocking(screen.master, False)
+
+    def ended() -> bool:
+        with suppress(BlockingIOError):
+            os.read(screen.master, 4096)
+        return screen.process.poll() is not None
+
+    wait_for("its end", ended)
+    screen.close()
+    assert pyunion("exec", "one", "echo", "alive").stdout == "alive\n"
 
 
 def test_two_who_are_attached_see_the_same(pyunion: Pyunion) -> None:
