@@ -177,7 +177,7 @@ def test_what_git_sends_the_second_time(debian: Path) -> None:
     counted = left(debian, "cd /opt/app && git status")
     assert set(counted) <= OPENED | lock | {"getxattr", "getattr"}
     assert counted["lookup"] <= 1, "of 1,500 files"
-    assert counted["getattr"] < 40, "of those that were read since: their time of access"
+    assert counted["getattr"] < 100, "of 1,500 files: those that were read since, for their time of access"
 
 
 @FEW
