@@ -15,8 +15,8 @@ import fcntl
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import Any
+from contextlib import contextmanager, nullcontext, suppress
+from typing import Any, TextIO
 
 from runtime.network.namespace import parameter, set_parameter
 
@@ -44,14 +44,13 @@ def apply(root: str, versions: set[int]) -> None:
         needed[root] = sorted(versions)
         wanted = {version for one, versions in needed.items() if os.path.isdir(one) for version in versions}
         before |= {str(one): _forwarding(one) for one in wanted if str(one) not in before and _is_ours(one)}
-        if wanted:
-            _replace(path, json.dumps(found))
-        for version in wanted:
-            _switch_on(version)
-        for version in set(map(int, before)) - wanted:
-            _switch_off(version, before[str(version)])
-        if not wanted:
-            os.unlink(path)
+        with _replaced(path, json.dumps(found)) if wanted else nullcontext():
+            for version in wanted:
+                _switch_on(version)
+            for version in set(map(int, before)) - wanted:
+                _switch_off(version, before[str(version)])
+            if not wanted:
+                os.unlink(path)
 
 
 def _switch_on(version: int) -> None:
@@ -108,7 +107,7 @@ def _namespace() -> int:
 
 
 @contextmanager
-def _locked(path: str) -> Iterator[Any]:
+def _locked(path: str) -> Iterator[TextIO]:
     """The file, empty if it wasn't there, which nobody else has."""
     while True:
         with open(path, "a+", encoding="utf-8", opener=_open_private) as file:
@@ -123,7 +122,12 @@ def _open_private(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
-def _replace(path: str, text: str) -> None:
-    with open(f"{path}.new", "w", encoding="utf-8") as file:
+@contextmanager
+def _replaced(path: str, text: str) -> Iterator[None]:
+    """Another file in the place of the one that we have locked; it is locked before anybody can find it."""
+    with open(f"{path}.new", "w", encoding="utf-8", opener=_open_private) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
         file.write(text)
-    os.rename(f"{path}.new", path)
+        file.flush()
+        os.rename(f"{path}.new", path)
+        yield
