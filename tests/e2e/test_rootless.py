@@ -279,7 +279,8 @@ def test_keep_id_makes_the_user_who_he_is_outside(user: User) -> None:
 
 def test_a_container_that_keeps_ids_is_used_as_any_other(user: User) -> None:
     text = user.output(f"""
-        pyunion run -d --name one --userns keep-id --health-cmd 'id -u >/tmp/health' --health-interval 50ms \\
+        pyunion run -d --name one --userns keep-id --health-interval 50ms \\
+            --health-cmd 'id -u >/tmp/new; mv /tmp/new /tmp/health' \\
             --rootfs {user.top}/rootfs sh -c 'chmod 1777 /tmp; exec sleep 1000' >/dev/null
         until pyunion ps --format '{{{{.Status}}}}' | grep -q '(healthy)'; do :; done
         pyunion exec one sh -c 'id -u; cat /tmp/health; echo x >/dev/stdout'
