@@ -57,7 +57,7 @@ def test_a_command_that_ended_before_anybody_looked_did_run(pyunion: Pyunion, tm
         return [one.pid for one in descendants(caller.pid) if one.title == title]
 
     wait_for("monitor and driver", lambda: child("pyunion: monitor") and child("pyunion: driver of one"))
-    monitor, driver = child("pyunion: monitor")[0], child("pyunion: driver of one")[0]  # what it forks is called so, too
+    monitor, driver = child("pyunion: monitor")[0], child("pyunion: driver of one")[0]  # forks are called so, too
     os.kill(driver, signal.SIGSTOP)  # so that the command can't be found yet
     try:
         first = int(fifo.read_text())
