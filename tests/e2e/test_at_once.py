@@ -46,7 +46,9 @@ def test_each_of_many_verbs_gets_its_answer(pyunion: Pyunion) -> None:
         thread.join()
     odd = {(tuple(one.args[3:]), one.returncode, one.stderr) for one in results if not _ANSWERS.fullmatch(one.stderr)}
     assert odd == set()
-    assert {one.returncode for one in results} <= {0, 1}
+    executed = {one.returncode for one in results if "exec" in one.args}
+    assert executed <= {0, 1, 137}, "what is killed together with the container"
+    assert {one.returncode for one in results if "exec" not in one.args} <= {0, 1}
     assert len(results) == _ROUNDS * sum(map(len, _LOOPS))
     assert pyunion.containers() == ["one"]
 
