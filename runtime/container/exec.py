@@ -140,6 +140,7 @@ class _Guard:
         self._loop = Loop()
         self._client = Client(connection, self._hear, lambda: self._hub.full, owner=True)
         self._hub = Hub(self._loop, [self._client], None, terminal=job.asked.tty)
+        self._hub.listens = True
         self._loop.parties.append(self._client)
         self._pid = self._pidfd = self._master = -1
         self._failure = b""

@@ -98,7 +98,7 @@ class _Source:
         os.set_blocking(fd, False)  # our end alone
 
     def wants(self) -> tuple[int, int]:
-        return _NOTHING if self._hub.behind else (self._fd, select.POLLIN)
+        return (self._fd, select.POLLIN) if self._hub.listens and not self._hub.behind else _NOTHING
 
     def step(self, events: int) -> None:
         try:
@@ -195,8 +195,8 @@ class Hub:
         self._log = log
         self._sources: list[_Source] = []
         self._sink = _Sink(terminal=terminal)
-        self.heard = False
-        """Whether the command has written anything: then it runs, though its first process may not have said so yet."""
+        self.listens = False
+        """Not before it is recorded that the command runs: who reads what it writes finds it running."""
 
     def connect(self, stdin: int, outputs: dict[bytes, int]) -> None:
         """Serve these descriptors, -1 where there is none; of a terminal, both are its master."""
@@ -216,7 +216,6 @@ class Hub:
 
     def put(self, letter: bytes, data: bytes) -> None:
         """Pass on what the command wrote."""
-        self.heard = True
         if self._log is not None:
             self._log.write(letter, data)
         for client in self._clients:

@@ -118,7 +118,7 @@ class Life:
             from runtime.container import processes
 
             processes.stop_first_child(self._init)
-        elif self._progress.started or self._hub.heard or number not in _ENDING:
+        elif self._progress.started or number not in _ENDING:
             if self._init > 0:
                 with suppress(ProcessLookupError):
                     signal.pidfd_send_signal(self._init_fd, number)
@@ -288,6 +288,7 @@ class Life:
             self._connect()
         if self._progress.started and not started:
             self._container.write_state(status="running", started_s=time.time())
+            self._hub.listens = True
             self._on_start()
             if self._status is None:
                 self._begin_checks()

@@ -51,7 +51,7 @@ def test_a_signal_while_the_container_is_made_ends_it(pyunion: Pyunion) -> None:
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=30)
     assert process.returncode in (128 + signal.SIGTERM, -signal.SIGTERM), "for a shell these are the same"
-    assert pyunion.leftovers() == []
+    wait_for("nothing left", lambda: pyunion.leftovers() == [])
 
 
 def test_background_processes_end_with_the_command(pyunion: Pyunion) -> None:
