@@ -35,6 +35,19 @@ PYUNIONFS = lesser_fuse.command(_REFUSED) if _REFUSED else (sys.executable, "-m"
 """The mount program of this checkout, as arguments to run."""
 
 
+class Log:
+    """A file that has no name, so that none is left."""
+
+    def __init__(self) -> None:
+        self.fd = os.memfd_create("pyunionfs")
+
+    def __del__(self) -> None:
+        os.close(self.fd)
+
+    def text(self) -> str:
+        return os.pread(self.fd, os.fstat(self.fd).st_size, 0).decode(errors="replace")
+
+
 @dataclass
 class Mounted:
     """A union that is mounted; `driver` is the process that serves it (None: the kernel does)."""
@@ -45,7 +58,7 @@ class Mounted:
     workdir: Path | None
     options: str
     driver: subprocess.Popen[bytes] | None
-    log: Path | None                    # what the driver printed
+    log: "Log | None"                   # what the driver printed
     is_mounted: bool = True
 
     def unmount(self) -> None:
@@ -64,19 +77,13 @@ class Mounted:
         """Mount the same layers, upper and workdir at the same place again; the result is self."""
         self.unmount()
         mount = mount_overlay if self.driver is None else mount_union
-        self.remove_log()
         again = mount(self.lowers, self.upper, workdir=self.workdir, at=self.path, options=self.options)
         self.driver, self.log, self.is_mounted = again.driver, again.log, True
         return self
 
     def log_text(self) -> str:
         """What the driver printed so far."""
-        return self.log.read_text(errors="replace") if self.log else ""
-
-    def remove_log(self) -> None:
-        """Remove what the driver printed; after its end."""
-        if self.log is not None:
-            self.log.unlink(missing_ok=True)
+        return self.log.text() if self.log else ""
 
     def _logged(self) -> str:
         return f"\nthe driver printed:\n{text}" if (text := self.log_text()) else ""
@@ -99,7 +106,6 @@ class Mounted:
 
     def __exit__(self, *_: object) -> None:
         self.unmount()
-        self.remove_log()
 
 
 def mount_union(
@@ -112,19 +118,16 @@ def mount_union(
 ) -> Mounted:
     """Mount with our mount program, in the foreground so that its end can be waited for."""
     mounted = _prepare(lowers, upper, workdir, at, options)
-    log_fd, log = tempfile.mkstemp(prefix="pyunionfs-", suffix=".log")
-    mounted.log = Path(log)
+    mounted.log = Log()
     command = [*PYUNIONFS, *binding_words(), str(mounted.path), "-f", "-o", union_options(mounted)]
     already = len(mount_point_lines(mounted.path))
-    with os.fdopen(log_fd, "wb") as output:
-        mounted.driver = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+    mounted.driver = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=mounted.log.fd, stderr=mounted.log.fd)
     try:
         _wait_until_mounted(mounted, already)
     except BaseException:
         mounted.driver.kill()
         mounted.driver.wait()
         subprocess.run(["umount", "-l", str(mounted.path)], capture_output=True, check=False)
-        mounted.remove_log()
         raise
     return mounted
 
@@ -291,6 +294,5 @@ class MountFactory:
                 errors.append(error)
             while is_mount_point(mounted.path):
                 subprocess.run(["umount", "-l", str(mounted.path)], capture_output=True, check=False)
-            mounted.remove_log()
         if errors:
             raise errors[0]
