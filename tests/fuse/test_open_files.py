@@ -6,6 +6,7 @@ import fcntl
 import mmap
 import multiprocessing
 import os
+import re
 import struct
 from collections.abc import Callable
 from contextlib import suppress
@@ -69,7 +70,8 @@ def test_what_is_deleted_takes_no_space_though_it_was_in_use(make_union: MakeUni
     for number in range(200):
         (union.top / f"file{number}").write_bytes(b"x")
         (union.top / f"file{number}").unlink()
-    wait_for("no deleted file", lambda: not any(link.endswith(" (deleted)") for link in links_of(union.driver.pid)))
+    gone = re.compile(f"{re.escape(str(union.upper.parent))}/.* \\(deleted\\)")
+    wait_for("no deleted file", lambda: not any(map(gone.fullmatch, links_of(union.driver.pid))))
 
 
 def links_of(pid: int) -> list[str]:
