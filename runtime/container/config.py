@@ -142,8 +142,9 @@ def to_json(config: Config) -> dict[str, Any]:
 
 
 def from_json(value: dict[str, Any]) -> Config:
-    """The reverse of to_json(); keys of a later version are left out."""
+    """The reverse of to_json(); keys of a later version are left out. Raises KeyError: it wasn't made by that."""
     known: dict[str, Any] = {**Config._field_defaults, **{key: value[key] for key in Config._fields if key in value}}
+    known["created_s"] = value["created_s"]
     known["volumes"] = [Volume(*volume) for volume in known["volumes"]]
     known["tmpfs"] = [Tmpfs(*tmpfs) for tmpfs in known["tmpfs"]]
     known["maps"] = Maps(*known["maps"]) if known["maps"] else None

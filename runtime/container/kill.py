@@ -10,7 +10,7 @@ from runtime.container import control
 from runtime.container.events import emit
 from runtime.container.record import RUNNING, Container, open_process
 from runtime.errors import Refusal, UsageError
-from unionfs.linux.process import start_ticks
+from unionfs.linux.process import open_pidfd
 
 _PAUSE_S = 0.01
 _MOST_S = (1 << 31) // 1000 - 1
@@ -112,11 +112,10 @@ def _kill(container: Container) -> None:
     """Kill the first process, if there is one."""
     state = container.state()
     if state["pid"]:
-        with suppress(FileNotFoundError, ProcessLookupError):
-            pidfd = os.pidfd_open(state["pid"])
+        with suppress(ProcessLookupError):
+            pidfd = open_pidfd(state["pid"], state["pid_ticks"])
             try:
-                if start_ticks(state["pid"]) == state["pid_ticks"]:  # else the number is a stranger's by now
-                    _send(container, pidfd, signal.SIGKILL)
+                _send(container, pidfd, signal.SIGKILL)
             finally:
                 os.close(pidfd)
 

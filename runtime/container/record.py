@@ -28,7 +28,7 @@ from runtime.errors import named as naming
 from runtime.names import SHORT_ID
 from runtime.places import Places, names_in
 from runtime.trees import remove_tree
-from unionfs.linux.process import start_ticks
+from unionfs.linux.process import open_pidfd
 
 RUNNING = ("running", "restarting")
 KILLED = SIGNALLED + signal.SIGKILL
@@ -57,8 +57,7 @@ class Container:
         """Raises FileNotFoundError if the container was never finished, or is gone; Damaged."""
         path = f"{self.directory}/config.json"
         try:
-            found = _read_json(path)
-            return from_json({**found, "created_s": found["created_s"]})  # which every one has
+            return from_json(_read_json(path))
         except (KeyError, TypeError, ValueError):
             way_out = f"`pyunion rm -f {self.id[:SHORT_ID]}` removes the container"
             raise Damaged(f"{path} is damaged; {way_out}", status=1) from None
@@ -191,11 +190,8 @@ def open_process(container: Container) -> int:
     """A pidfd of the container's first process. Raises Refusal: it doesn't run."""
     state = container.state()
     if state["status"] == "running":
-        with suppress(FileNotFoundError, ProcessLookupError):
-            pidfd = os.pidfd_open(state["pid"])
-            if start_ticks(state["pid"]) == state["pid_ticks"]:  # else the number is a stranger's by now
-                return pidfd
-            os.close(pidfd)
+        with suppress(ProcessLookupError):
+            return open_pidfd(state["pid"], state["pid_ticks"])
     raise Refusal(f"container {container.config().name} is not running", status=1)
 
 

@@ -1,9 +1,9 @@
 """What a container leaves running in a pid namespace that isn't its own, where no control group holds it together."""
 
 import os
-import select
-import signal
 from contextlib import suppress
+
+from unionfs.linux import process
 
 _MOST_ROUNDS = 100
 """A process that forks all the time may be missed by one look, and by the next."""
@@ -14,14 +14,8 @@ def end(mounts: int) -> None:
     for _ in range(_MOST_ROUNDS):
         if not (found := _inside(mounts)):
             return
-        for fd in found:
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(fd, signal.SIGKILL)
-        for fd in found:
-            poll = select.poll()
-            poll.register(fd, select.POLLIN)
-            poll.poll()
-            os.close(fd)
+        process.kill_all(found)
+        process.close_at_end(found)
 
 
 def _inside(mounts: int) -> list[int]:

@@ -46,17 +46,12 @@ def fork(
 
 def end(pid: int, ticks: int) -> None:
     """End the helper; return when its sockets are closed."""
-    import select
     from contextlib import suppress
 
-    with suppress(ProcessLookupError, FileNotFoundError):
-        pidfd = os.pidfd_open(pid)
-        try:
-            if process.start_ticks(pid) == ticks:  # else the number is a stranger's by now
-                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-                select.select([pidfd], [], [])
-        finally:
-            os.close(pidfd)
+    with suppress(ProcessLookupError):
+        pidfds = [process.open_pidfd(pid, ticks)]
+        process.kill_all(pidfds)
+        process.close_at_end(pidfds)
     with suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
 

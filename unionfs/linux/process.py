@@ -1,9 +1,13 @@
-"""What a process can do to itself: leave namespaces, die with its parent, hide its memory, give up capabilities."""
+"""What a process can do to itself: leave namespaces, die with its parent, hide its memory, give up capabilities; and to
+others, which it holds by descriptors."""
 
 import ctypes
 import errno
 import os
+import select
 import signal
+from collections.abc import Iterable
+from contextlib import suppress
 
 from unionfs.linux.libc import check, libc
 
@@ -157,6 +161,32 @@ def start_ticks(pid: int) -> int:
     Raises OSError: ENOENT, ESRCH (there is none).
     """
     return _stat(str(pid))[21]
+
+
+def open_pidfd(pid: int, ticks: int) -> int:
+    """A descriptor of the process `pid` that started at `ticks`. Raises ProcessLookupError: it is gone."""
+    fd = os.pidfd_open(pid)
+    with suppress(FileNotFoundError, ProcessLookupError):
+        if start_ticks(pid) == ticks:
+            return fd
+    os.close(fd)
+    raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))  # and the number may be a stranger's by now
+
+
+def kill_all(pidfds: Iterable[int]) -> None:
+    """Send SIGKILL to each that is still there."""
+    for fd in pidfds:
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(fd, signal.SIGKILL)
+
+
+def close_at_end(pidfds: Iterable[int]) -> None:
+    """Wait until all of them are dead, and close the descriptors."""
+    for fd in pidfds:
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        poll.poll()
+        os.close(fd)
 
 
 def _stat(pid: str) -> list[int]:

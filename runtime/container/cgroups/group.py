@@ -2,8 +2,6 @@
 
 import errno
 import os
-import select
-import signal
 from collections.abc import Iterator
 from contextlib import suppress
 from types import ModuleType
@@ -14,6 +12,7 @@ from runtime.container.cgroups.setting import Setting, read, write
 from runtime.container.cgroups.usage import Usage
 from runtime.container.limits import Limits, asked
 from runtime.errors import Refusal
+from unionfs.linux import process
 
 _MOST_ROUNDS = 100  # of killing what forks faster than it is killed; the first freezes it, so the second is the last
 _WAY_OUT = "--cgroups=best-effort runs the container without the limit"
@@ -142,16 +141,10 @@ class Group:
     def _kill(self) -> None:
         """Kill all processes, and wait until they are dead."""
         handles = [fd for pid in self.processes() if pid != os.getpid() for fd in _pidfd(pid)]
-        for fd in handles:
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(fd, signal.SIGKILL)
+        process.kill_all(handles)
         if self.is_frozen():
             self.thaw()  # a frozen process doesn't die
-        for fd in handles:
-            poll = select.poll()
-            poll.register(fd, select.POLLIN)
-            poll.poll()
-            os.close(fd)
+        process.close_at_end(handles)
 
     def _part(self, controller: str) -> Part | None:
         """The one with `controller`; version 2 has the freezer in itself."""
